@@ -1,0 +1,202 @@
+"""The commands. The only room that knows Typer, prints results, or exits.
+
+Rooms that need torch are imported inside the commands that need them: help and listings answer at once.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from wgan_cli import __version__, shipped
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+
+# Typer raises its usage errors as subclasses of click's, and newer ones carry a click of their own.
+_UsageError: Any = typer.BadParameter.__base__
+
+app = typer.Typer(
+    name="wgan",
+    help="Train Wasserstein GANs from one YAML file, and know how true the critic's estimate is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
+Checkpoint = Annotated[str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wgan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train Wasserstein GANs from one YAML file, and know how true the critic's estimate is."""
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped config.", metavar="FILE|NAME")],
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", help="Set one key, such as training.iterations=10. May be given again.", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out if one is there.")] = False,
+    device: Device = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config, the sizes and shapes; write nothing.")
+    ] = False,
+) -> None:
+    """Train from a config, and print the run's folder."""
+    if resume and out is None:
+        raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
+    from wgan_cli.config import load_config
+
+    resolved = load_config(config, overrides or ())
+    if dry_run:
+        _describe(resolved)
+        return
+    from wgan_cli import run_dir, training
+    from wgan_cli.devices import pick_device
+
+    for warning in resolved.warnings():
+        logging.getLogger("wgan").warning(warning)
+    chosen = pick_device(device)
+    path = _resumable(out, resolved) if resume and out is not None else None
+    state = run_dir.read_newest(path) if path is not None else None
+    # Everything that can be wrong with the input is found before a folder is made.
+    fresh = training.Training(resolved, chosen)
+    if state is not None:
+        fresh.load_state_dict(state)
+    if path is None and out is not None:
+        run_dir.claim(out)
+    path = path or out or run_dir.create_numbered(Path(config).stem)
+    try:
+        with run_dir.RunDir(path, resolved, fresh.step, chosen) as run:
+            training.train(fresh, run)
+    except OSError as error:
+        raise WganError(f"{path}: can't be written ({error.strerror or error}); its checkpoints are as they were") from error
+    typer.echo(path)
+
+
+def _resumable(out: Path, resolved: Any) -> Path | None:
+    """The folder of a run that `resolved` may go on with; None where no run is there yet."""
+    from wgan_cli import run_dir
+    from wgan_cli.config import load_config
+
+    if not run_dir.holds_run(out) or not (out / "config.yaml").stat().st_size:
+        return None
+    differing = resolved.differences(load_config(str(out / "config.yaml")))
+    if differing:
+        raise BadInputError(
+            f"--out {out}: its run has another config ({', '.join(differing)}); only training.iterations and output.* "
+            "may change on --resume. Name another folder for a new run"
+        )
+    return out
+
+
+def _describe(resolved: Any) -> None:
+    """What a run would be: its YAML on stdout, with sizes and shapes as comments."""
+    from wgan_cli.models import parameter_count
+
+    shape, latent, batch = resolved.data.shape, resolved.latent, resolved.training.batch_size
+    generator, critic = resolved.generator.build(latent, shape), resolved.critic.build(shape)
+    sizes = "x".join(map(str, (batch, *shape)))
+    typer.echo(resolved.to_yaml(), nl=False)
+    typer.echo(f"# generator: {parameter_count(generator):,} parameters, {batch}x{latent.dim} -> {sizes}")
+    typer.echo(f"# critic: {parameter_count(critic):,} parameters, {sizes} -> {batch}")
+
+
+@app.command()
+def sample(
+    ckpt: Checkpoint,
+    num: Annotated[Optional[int], typer.Option(min=1, help="How many samples. [default: 64]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first sample's seed; the next ones count up.")] = 0,
+    seeds: Annotated[Optional[str], typer.Option(help="The seeds themselves, such as 0,3-9.", metavar="SEEDS")] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help=".png: a grid; .npz: an array; else a folder of PNGs. [default: samples.png or .npz]"),
+    ] = None,
+    interpolate: Annotated[
+        Optional[str], typer.Option(help="Go from one seed's sample to another's in --num steps.", metavar="A,B")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Draw samples from a trained generator, and print where they are."""
+    from wgan_cli import sampling
+    from wgan_cli.devices import pick_device
+
+    if seeds is not None and (num is not None or seed):
+        raise BadInputError("--seeds says which samples and how many; leave out --num and --seed")
+    if interpolate is not None and (seeds is not None or seed):
+        raise BadInputError("--interpolate A,B names its seeds; leave out --seed and --seeds")
+    chosen = pick_device(device)
+    loaded = sampling.load_generator(ckpt, chosen, raw=raw)
+    latent = loaded.config.latent
+    count = num or 64
+    sampling.check_seeds(seed + count, count)
+    if interpolate is not None:
+        ends = sampling.parse_seeds(interpolate.replace("-", "x"))
+        if len(ends) != 2:
+            raise BadInputError(f"--interpolate {interpolate}: must name two seeds, such as 3,7")
+        latents = sampling.interpolated(latent, *ends, count)
+        names = [f"{ends[0]}-{ends[1]}-{i:04d}" for i in range(count)]
+    else:
+        drawn = sampling.parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
+        latents = latent.from_seeds(drawn)
+        names = [f"seed{s:06d}" for s in drawn]
+    path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
+    sampling.write(sampling.draw(loaded, latents, chosen), names, path, loaded.config)
+    typer.echo(path)
+
+
+@app.command()
+def configs(
+    name: Annotated[Optional[str], typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
+) -> None:
+    """List the configs that come with wgan, or print one."""
+    if schema:
+        import json
+
+        from wgan_cli.config import RunConfig
+
+        typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))
+    elif name is not None:
+        typer.echo(shipped.find_config(name).read_text(encoding="utf-8"), nl=False)
+    else:
+        width = max(map(len, shipped.names()))
+        for each in shipped.names():
+            typer.echo(f"{each:{width}}  {shipped.title(each)}")
+
+
+def main() -> None:
+    """The one error boundary: a user's mistake is a line on stderr and an exit code, never a traceback."""
+    logging.basicConfig(format="wgan: %(message)s", level=logging.WARNING)
+    try:
+        code = app(standalone_mode=False)
+    except WganError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"wgan: {line}", err=True)
+        code = error.exit_code
+    except _UsageError as error:
+        where = error.ctx.command_path if error.ctx else "wgan"
+        typer.echo(f"{where}: {error.format_message()} (see `{where} --help`)", err=True)
+        code = ExitCode.BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("wgan: interrupted", err=True)
+        code = 128 + 2  # the shell's own code for a second Ctrl-C: nothing was saved
+    sys.exit(code)

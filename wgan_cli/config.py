@@ -1,0 +1,314 @@
+"""`RunConfig`: one YAML file, read strictly, and every fault of it told with file, line, key and remedy."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from wgan_cli.data import Data
+from wgan_cli.errors import BadInputError
+from wgan_cli.lipschitz import Lipschitz
+from wgan_cli.models import Critic, Generator, Latent
+from wgan_cli.objectives import Objective, Wasserstein
+from wgan_cli.optimizers import Optimizers
+from wgan_cli.shipped import find_config
+from wgan_cli.spec import Choice, Spec
+
+
+class Training(Spec):
+    iterations: int = Field(ge=1)
+    """Generator updates, each with its `n_critic` critic updates."""
+    batch_size: int = Field(default=64, ge=1)
+    n_critic: int = Field(default=5, ge=1)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged generator weights that samples use; null: no average is kept."""
+
+
+class Output(Spec):
+    log_every: int = Field(default=100, ge=1)
+    sample_every: int = Field(default=1000, ge=1)
+    checkpoint_every: int = Field(default=1000, ge=1)
+    keep: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept."""
+
+
+class RunConfig(Spec):
+    """A run of `wgan train`, whole."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    data: Data
+    latent: Latent
+    generator: Generator
+    critic: Critic
+    lipschitz: Lipschitz
+    objective: Objective = Wasserstein()
+    optimizer: Optimizers
+    training: Training
+    output: Output = Output()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers only: what YAML, JSON and a checkpoint can hold."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: "RunConfig") -> list[str]:
+        """The dotted keys in which two configs differ, but for those that may change when a run is resumed."""
+        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        return sorted(
+            key
+            for key in mine.keys() | others.keys()
+            if mine.get(key) != others.get(key) and key != "training.iterations" and not key.startswith("output.")
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """What is allowed, but rarely meant."""
+        if self.objective.needs_slope_bound and not self.lipschitz.bounds_slope:
+            yield (
+                f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says nothing "
+                "of a distance; use clip or gp"
+            )
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A tree of mappings as one mapping of dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return flat
+
+
+Key = tuple[str | int, ...]
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The config in the file `name`, else the shipped config of that name, with `KEY=VALUE` overrides applied.
+
+    Raises `BadInputError` with one line a fault, each naming the file, the line and the key.
+    """
+    path = find_config(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
+    document = _Document(str(path), text)
+    for override in overrides:
+        document.override(override)
+    return document.validate()
+
+
+def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
+    """The config that `RunConfig.to_dict` gave, out of a checkpoint named `source`."""
+    return _Document(source, json.dumps(tree)).validate()
+
+
+class _Document:
+    """A YAML mapping as plain containers, and where each key stands, so that a fault can be located."""
+
+    def __init__(self, source: str, text: str) -> None:
+        self.source = source
+        self.places: dict[Key, str] = {(): source}
+        node = _compose(text, source)
+        if node is None:
+            raise BadInputError(f"{source}: is empty; `wgan configs mnist_gp` prints an example")
+        if not isinstance(node, yaml.MappingNode):
+            raise BadInputError(f"{source}: must be a mapping of keys to values, such as `seed: 0`")
+        self.tree = self._plain(node, ())
+
+    def _plain(self, node: yaml.Node, key: Key, place: str | None = None) -> Any:
+        """The value of a node, with `self.places` filled for every key below it."""
+        self.places[key] = place or f"{self.source}:{node.start_mark.line + 1}"
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, (*key, i), place) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return _scalar(node, self.places[key])
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            where = place or f"{self.source}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise BadInputError(f"{where}: a key must be a plain word")
+            name = key_node.value
+            if name in result:
+                raise BadInputError(f"{where}: {_dotted((*key, name))}: is given twice; keep one of them")
+            result[name] = self._plain(value_node, (*key, name), place)
+            self.places[(*key, name)] = where
+        return result
+
+    def override(self, text: str) -> None:
+        """Sets one dotted key: `training.iterations=10`. The value is YAML; a mapping replaces the whole mapping."""
+        name, equals, value = text.partition("=")
+        place = f"--set {text}"
+        keys = tuple(name.strip().split("."))
+        if not equals or not all(keys):
+            raise BadInputError(f"{place}: must be KEY=VALUE, such as training.iterations=10")
+        node = _compose(value, place)
+        if node is None:
+            raise BadInputError(f"{place}: has no value; write null to take a value away")
+        branch: Any = self.tree
+        for depth, key in enumerate(keys[:-1]):
+            branch = branch.setdefault(key, {})
+            if not isinstance(branch, dict):
+                raise BadInputError(f"{place}: {_dotted(keys[: depth + 1])} is no mapping, so nothing is below it")
+        branch[keys[-1]] = self._plain(node, keys, place)
+
+    def validate(self) -> RunConfig:
+        try:
+            # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
+            config = RunConfig.model_validate_json(json.dumps(self.tree))
+        except ValidationError as error:
+            faults = [self._located(self._key(fault), self._explain(fault)) for fault in error.errors()]
+        else:
+            faults = [self._located(key, message) for key, message in _pair_faults(config)]
+            if not faults:
+                return config
+        raise BadInputError("\n".join(dict.fromkeys(faults)))
+
+    def _key(self, fault: Mapping[str, Any]) -> Key:
+        """The config key of a pydantic fault: its location without the parts that only name a union's member."""
+        key: Key = ()
+        branch: Any = self.tree
+        *parts, last = fault["loc"]
+        for part in parts:
+            if not isinstance(branch, dict) or part in branch:
+                key = (*key, part)
+                branch = branch[part]
+        return (*key, last, "kind") if fault["type"] == "union_tag_invalid" else (*key, last)
+
+    def _explain(self, fault: Mapping[str, Any]) -> str:
+        message = _explain(fault)
+        above = self._key(fault)[:-1]
+        if fault["type"] == "extra_forbidden" and self.places.get((*above, "kind"), "").startswith("--set"):
+            message += f" (to change a kind, replace the whole mapping: --set '{_dotted(above)}={{kind: ...}}')"
+        return message
+
+    def _located(self, key: Key, message: str) -> str:
+        known = key
+        while known not in self.places:  # a missing key is told at the mapping that lacks it
+            known = known[:-1]
+        return f"{self.places[known]}: {_dotted(key) + ': ' if key else ''}{message}"
+
+
+def _dotted(key: Sequence[str | int]) -> str:
+    return ".".join(map(str, key))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars (`1e-4` is a number, `no` is a word), no aliases, no Python objects."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # PyYAML's own form
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*) are not allowed; write the value out", mark)
+        return super().compose_node(parent, index)  # type: ignore[no-any-return,no-untyped-call]
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^([-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    list("-+.0123456789"),
+)
+
+_SCALARS: dict[str, Any] = {
+    "str": str,
+    "null": lambda text: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": int,
+    "float": lambda text: float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")),
+}
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    """The tree of nodes, which knows its lines; nothing of it is built into objects."""
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}" if mark and not source.startswith("--set") else source
+        raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise BadInputError(f"{source}: not a config: it is nested too deep") from error
+
+
+def _scalar(node: yaml.Node, where: str) -> Any:
+    make = _SCALARS.get(node.tag.removeprefix("tag:yaml.org,2002:"))
+    if make is None:
+        raise BadInputError(f"{where}: tags such as {node.tag} are not allowed; write a plain value")
+    try:
+        return make(node.value)
+    except ValueError as error:
+        raise BadInputError(f"{where}: {node.value}: {error}") from error
+
+
+def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
+    """Faults that no single value has, but two together do."""
+    for network in ("generator", "critic"):
+        try:
+            getattr(config, network).check_shape(config.data.shape)
+        except ValueError as error:
+            yield (network, "kind"), str(error)
+    if config.critic.norm == "batch" and config.lipschitz.per_sample:
+        remedy = f"{config.lipschitz.kind} needs per-sample gradients; use layer or none"
+        yield ("critic", "norm"), f"batch mixes the samples of a batch, but {remedy}"
+    batch = config.training.batch_size
+    if config.data.size is not None and batch > config.data.size:
+        yield ("training", "batch_size"), f"{batch} is larger than the data, which has {config.data.size} samples"
+    if batch == 1 and "batch" in (config.generator.norm, config.critic.norm):
+        yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
+    kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "unknown key" + _suggest(str(fault["loc"][-1]), list(_options(fault["loc"][:-1])[0].model_fields))
+    if kind == "union_tag_not_found":
+        return "kind is missing" + _suggest("", [_tag(option) for option in _options(fault["loc"])])
+    if kind == "union_tag_invalid":
+        return f"unknown: {context['tag']}" + _suggest(
+            context["tag"], [_tag(option) for option in _options(fault["loc"])]
+        )
+    message = fault["msg"].replace("Input should be", "must be", 1)
+    if kind in ("too_long", "too_short"):
+        message = f"must have {context.get('max_length', context.get('min_length'))} items"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "must be a mapping of keys to values"
+    return f"{message}, but is {json.dumps(got, ensure_ascii=False)}"
+
+
+def _suggest(word: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, allowed, n=1)
+    return (f"; did you mean {near[0]}?" if near else "; ") + f"{' A' if near else 'a'}llowed: {', '.join(allowed)}"
+
+
+def _tag(option: type[BaseModel]) -> str:
+    return str(option.model_fields["kind"].default)
+
+
+def _options(location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The config classes that may stand at a pydantic location, which names the member of each union."""
+    options: list[type[BaseModel]] = [RunConfig]
+    for part in location:
+        members = [option for option in options if issubclass(option, Choice) and _tag(option) == part]
+        if members:
+            options = members
+        else:
+            annotation: Any = options[0].model_fields[str(part)].annotation
+            options = list(get_args(annotation)) or [annotation]
+    return options

@@ -1,0 +1,299 @@
+"""Datasets: what the real samples are, and an endless stream of their batches on the device.
+
+A dataset spec knows the shape of one sample without reading a file (`shape`), and reads itself into the
+device's memory once (`load`). After that a batch costs one gather and one scaling there: no workers, no
+transforms per sample, no copy from the host.
+"""
+
+import gzip
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+import torch
+from filelock import FileLock
+from pydantic import Field
+from torch import Tensor
+
+from wgan_cli.errors import BadInputError
+from wgan_cli.spec import Choice
+
+
+class Batches(ABC):
+    """An endless stream of whole batches, (batch_size, *shape) float32 on the device; each is fresh."""
+
+    @abstractmethod
+    def next(self) -> Tensor: ...
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the stream, in plain containers and tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Dataset(ABC):
+    """Real samples resident on a device."""
+
+    @abstractmethod
+    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
+        """Batches whose order or values are drawn from `generator` alone (it must live on the device)."""
+
+
+class DataSpec(Choice, ABC):
+    """What every dataset promises."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (features,), or (channels, height, width) for images in [-1, 1]."""
+
+    @abstractmethod
+    def load(self, device: torch.device) -> Dataset:
+        """Read the samples into the device's memory. Raises `WganError` where they can't be had."""
+
+    @property
+    def size(self) -> int | None:
+        """How many samples there are, where that is known before loading; None for an endless source."""
+        return None
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+    def figures(self, samples: Tensor) -> dict[str, Tensor]:
+        """What is worth logging about generated `samples` (N, *shape): names of figures, 0-d tensors."""
+        return {}
+
+    def density(self, x: Tensor) -> Tensor | None:
+        """The target's probability density at each value of `x`, where it is known in closed form."""
+        return None
+
+
+class Normal(DataSpec):
+    """Independent draws of N(mean, std²), endless and fresh; one sample is `features` draws."""
+
+    kind: Literal["normal"] = "normal"
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0)
+    features: int = Field(default=1, ge=1)
+    """1 is the true one-dimensional problem; 512 is "512 independent draws as one sample"."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.features,)
+
+    def load(self, device: torch.device) -> Dataset:
+        return _NormalDataset(self)
+
+    def figures(self, samples: Tensor) -> dict[str, Tensor]:
+        return {"samples/mean": samples.mean(), "samples/std": samples.std()}
+
+    def density(self, x: Tensor) -> Tensor | None:
+        return torch.exp(-0.5 * ((x - self.mean) / self.std) ** 2) / (self.std * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class _NormalDataset(Dataset):
+    spec: Normal
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
+        return _NormalBatches(self.spec, batch_size, generator)
+
+
+@dataclass(frozen=True)
+class _NormalBatches(Batches):
+    """Nothing to remember: the place in the stream is the generator's own state."""
+
+    spec: Normal
+    batch_size: int
+    generator: torch.Generator
+
+    def next(self) -> Tensor:
+        size = (self.batch_size, self.spec.features)
+        draws = torch.randn(size, generator=self.generator, device=self.generator.device)
+        return draws.mul_(self.spec.std).add_(self.spec.mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        return None
+
+
+# Checksums of the gzipped files as torchvision publishes them (`torchvision.datasets.MNIST.resources`; a test
+# compares), and of what is inside them. Kept here so that reading files needs no import of torchvision.
+_MNIST_MD5 = {
+    "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+}
+
+
+class Mnist(DataSpec):
+    """The handwritten digits of LeCun et al. (1998): 28 x 28 pixels, one channel, scaled to [-1, 1]."""
+
+    kind: Literal["mnist"] = "mnist"
+    root: str | None = None
+    """Folder of torchvision's layout (`MNIST/raw/*.gz`, or the files gunzipped). Absent: `$WGAN_DATA`, else the
+    user's cache folder. Files that are there are used as they are; missing ones are downloaded."""
+    split: Literal["train", "test"] = "train"
+    checksums: bool = True
+    """false accepts any idx files of the same names and pixel size, such as Fashion-MNIST's."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, 28, 28)
+
+    @property
+    def size(self) -> int | None:
+        if not self.checksums:
+            return None
+        return 60_000 if self.split == "train" else 10_000
+
+    @property
+    def folder(self) -> Path:
+        """Where the four files are, or go."""
+        root = self.root or os.environ.get("WGAN_DATA") or platformdirs.user_cache_dir("wgan", appauthor=False)
+        return Path(root).expanduser() / "MNIST" / "raw"
+
+    def load(self, device: torch.device) -> Dataset:
+        images = self.read("images")
+        if images.shape[1:] != self.shape[1:]:
+            got = " x ".join(map(str, images.shape[1:]))
+            raise BadInputError(f"{self.folder}: images of {got} pixels, where MNIST has 28 x 28")
+        return ImageDataset(images.unsqueeze(1).to(device), where=f"data.split: {self.split}")
+
+    def read(self, part: Literal["images", "labels"]) -> Tensor:
+        """The split's images (N, 28, 28) or labels (N,), uint8 on the CPU, downloaded first where absent."""
+        self._fetch_missing()
+        name = f"{'train' if self.split == 'train' else 't10k'}-{part}-idx{3 if part == 'images' else 1}-ubyte"
+        return _read_idx(self._find(name), _MNIST_MD5[name] if self.checksums else None)
+
+    def _find(self, name: str) -> Path:
+        """The gunzipped file, else the gzipped one (which may not exist)."""
+        plain = self.folder / name
+        return plain if plain.is_file() else self.folder / f"{name}.gz"
+
+    def _missing(self) -> list[str]:
+        return [name for name in _MNIST_MD5 if not self._find(name).is_file()]
+
+    def _fetch_missing(self) -> None:
+        if not self._missing():
+            return  # the ordinary case touches nothing, so a read-only folder will do
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder.parent / ".download.lock"):
+                for name in self._missing():  # another process may have fetched them while this one waited
+                    _download(f"{name}.gz", self.folder)
+        except OSError as error:
+            wanted = ", ".join(f"{name}.gz" for name in self._missing())
+            raise BadInputError(
+                f"{self.folder}: MNIST is not here and could not be downloaded ({error}). Put {wanted} there, "
+                "or name the folder above MNIST/raw that has them, by data.root or $WGAN_DATA"
+            ) from error
+
+
+def _download(name: str, folder: Path) -> None:
+    """Fetch one file of MNIST through torchvision, checked, and only then give it its name."""
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_url
+
+    faults = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        for mirror in MNIST.mirrors:
+            try:
+                download_url(f"{mirror}{name}", scratch, name, dict(MNIST.resources)[name])
+            except (OSError, RuntimeError) as error:  # URLError is an OSError; a bad checksum a RuntimeError
+                faults.append(f"{mirror}: {error}")
+            else:
+                shutil.move(Path(scratch) / name, folder / name)
+                return
+    raise OSError("; ".join(faults))
+
+
+def _read_idx(path: Path, md5: tuple[str, str] | None) -> Tensor:
+    """One idx file, gzipped or not (LeCun's format: big-endian sizes, then bytes), checked against `md5`.
+
+    `md5` holds the checksums of the gzipped file and of its content. Returns uint8 of the file's shape.
+    """
+    is_gzip = path.suffix == ".gz"
+    remedy = "delete it to have it downloaded again, or put a good copy there"
+    try:
+        raw = path.read_bytes()
+        if md5 and hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5[0 if is_gzip else 1]:
+            raise BadInputError(f"{path}: wrong checksum, so it is truncated or changed: {remedy}")
+        content = bytearray(gzip.decompress(raw) if is_gzip else raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInputError(f"{path}: not a whole gzip file ({error}): {remedy}") from error
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
+    dimensions = content[3] if len(content) >= 4 and content[:3] == b"\x00\x00\x08" else 0
+    start = 4 + 4 * dimensions
+    sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    if not dimensions or len(content) != start + math.prod(sizes):
+        raise BadInputError(f"{path}: not a whole idx file of unsigned bytes: {remedy}")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(sizes)
+
+
+@dataclass(frozen=True)
+class ImageDataset(Dataset):
+    """Images (N, C, H, W) as uint8 on the device: a quarter of the memory of float32, and of its traffic."""
+
+    images: Tensor
+    where: str
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
+        if batch_size > len(self.images):
+            raise BadInputError(
+                f"training.batch_size: {batch_size} is larger than the {len(self.images)} samples of {self.where}"
+            )
+        return _ImageBatches(self.images, batch_size, generator)
+
+
+class _ImageBatches(Batches):
+    """Passes over the images, each in a fresh order; the few left over at a pass's end are dropped."""
+
+    def __init__(self, images: Tensor, batch_size: int, generator: torch.Generator) -> None:
+        self.images, self.batch_size, self.generator = images, batch_size, generator
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        self._pass_state = self.generator.get_state()  # enough to draw this pass's order again
+        self._order = torch.randperm(len(self.images), generator=self.generator, device=self.images.device)
+        self._position = 0
+
+    def next(self) -> Tensor:
+        if self._position + self.batch_size > len(self._order):
+            self._begin_pass()
+        chosen = self._order[self._position : self._position + self.batch_size]
+        self._position += self.batch_size
+        return scale(self.images[chosen])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pass": self._pass_state, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["pass"].cpu())
+        self._begin_pass()
+        self._position = state["position"]
+
+
+def scale(images: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1]."""
+    return images.to(torch.float32).mul_(2 / 255).sub_(1)
+
+
+Data = Annotated[Normal | Mnist, Field(discriminator="kind")]
+

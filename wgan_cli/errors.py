@@ -1,0 +1,31 @@
+"""Problems that a user can fix, and the exit code each ends with."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the shell sees. Scripts depend on these numbers."""
+
+    DONE = 0
+    RUN_FAILED = 1
+    BAD_INPUT = 2  # a bad command or config: nothing was touched
+    DIVERGED = 3  # training is no longer finite; the last good checkpoint was kept
+    STOPPED = 75  # stopped by a signal with the state saved: run the same line again
+
+
+class WganError(Exception):
+    """A problem that its user can fix: one line (or one a fault) naming the file, the key and the remedy.
+
+    Rooms raise it; `cli.py` alone prints it and exits with its `exit_code`.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.RUN_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class BadInputError(WganError):
+    """A bad command, config or file, found before anything was written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ExitCode.BAD_INPUT)

@@ -1,0 +1,115 @@
+"""Strategies that keep the critic Lipschitz, and the measure of how well they do.
+
+The Wasserstein-1 distance is the largest gap over critics with slope at most 1 (Kantorovich and Rubinstein).
+Without such a bound the gap means nothing.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from wgan_cli.spec import Choice
+
+
+def slopes(critic: nn.Module, points: Tensor, *, create_graph: bool = False) -> Tensor:
+    """‖∇ₓ critic(x)‖₂ at each of `points` (N, *shape): (N,), over all of a sample's dimensions.
+
+    At least float32, whatever the critic computes in. Finite and differentiable where the gradient is zero
+    (`vector_norm` has the subgradient 0 there; the square root of a sum of squares has none).
+    """
+    points = points.detach().requires_grad_()
+    with torch.enable_grad():
+        scores = critic(points)
+        (gradient,) = torch.autograd.grad(scores.sum(), points, create_graph=create_graph)
+    precise = torch.promote_types(gradient.dtype, torch.float32)
+    return torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=precise)
+
+
+def between(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """Points on the straight lines from fake to real, one uniform weight a sample (Gulrajani et al., 2017)."""
+    weight = torch.rand(
+        len(real), *[1] * (real.dim() - 1), generator=generator, device=real.device, dtype=real.dtype
+    )
+    return torch.lerp(fake, real, weight)
+
+
+class LipschitzSpec(Choice, ABC):
+    """What every strategy promises; the default is to do nothing."""
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether the strategy needs each score to depend on its own sample alone."""
+        return False
+
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+        """What is added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters."""
+        return real.new_zeros(())
+
+    def constrain(self, critic: nn.Module) -> None:
+        """Acts on the critic's parameters in place, after each of its optimizer's steps."""
+        return None
+
+    @property
+    @abstractmethod
+    def bounds_slope(self) -> bool:
+        """Whether anything keeps the critic's slope from growing without end."""
+
+
+class Unbounded(LipschitzSpec):
+    """Nothing: right for the plain GAN's discriminator, meaningless for a Wasserstein critic."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def bounds_slope(self) -> bool:
+        return False
+
+
+class Clip(LipschitzSpec):
+    """Every parameter of the critic is clipped to [-bound, bound] after each step (Arjovsky et al., 2017)."""
+
+    kind: Literal["clip"] = "clip"
+    bound: float = Field(default=0.01, gt=0)
+
+    @property
+    def bounds_slope(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def constrain(self, critic: nn.Module) -> None:
+        for parameter in critic.parameters():
+            parameter.clamp_(-self.bound, self.bound)
+
+
+class GradientPenalty(LipschitzSpec):
+    """weight · mean((‖∇ₓ critic(x̂)‖₂ − target)²) at points x̂ between real and fake (Gulrajani et al., 2017).
+
+    `sided: one` punishes only slopes above the target (the WGAN-LP of Petzka et al., 2018): it leaves the
+    critic free to be flat, which a 1-D target needs, as there the slope has to pass zero to change its sign.
+    """
+
+    kind: Literal["gp"] = "gp"
+    weight: float = Field(default=10.0, gt=0)
+    target: float = Field(default=1.0, gt=0)
+    sided: Literal["one", "two"] = "two"
+
+    @property
+    def per_sample(self) -> bool:
+        return True
+
+    @property
+    def bounds_slope(self) -> bool:
+        return True
+
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+        norms = slopes(critic, between(real, fake, generator), create_graph=True)
+        excess = norms - self.target
+        if self.sided == "one":
+            excess = excess.clamp(min=0)
+        return self.weight * excess.square().mean()
+
+
+Lipschitz = Annotated[Unbounded | Clip | GradientPenalty, Field(discriminator="kind")]

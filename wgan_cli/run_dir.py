@@ -1,0 +1,243 @@
+"""The folder of a run: its config, metrics, TensorBoard events, grids and checkpoints.
+
+Every file but the two that grow (metrics, events) is written aside and renamed, so what has a final name is
+whole. Only plain containers and tensors go into a checkpoint, and it is read with `weights_only=True`: code
+that somebody put into one is refused, never run.
+"""
+
+import errno
+import io
+import json
+import logging
+import os
+import pickle
+import platform
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from wgan_cli import __version__
+from wgan_cli.config import RunConfig, config_from_dict
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.plots import Pixels
+
+CHECKPOINT_FORMAT = 1
+log = logging.getLogger("wgan")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes aside, flushes to the disk, renames: at any instant `path` is the old file or the whole new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """A picture (H, W, C) as PNG; one channel is grey."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+class RunDir:
+    """One run's folder, open for writing. `step` is the iteration that a figure, grid or state belongs to."""
+
+    def __init__(self, path: Path, config: RunConfig, step: int, device: torch.device) -> None:
+        """Opens the folder for what follows iteration `step`; figures after it, from a lost end, are cut off."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self._config = path, config
+        (path / "samples").mkdir(exist_ok=True)
+        (path / "checkpoints").mkdir(exist_ok=True)
+        write_atomically(path / "config.yaml", config.to_yaml().encode())
+        write_atomically(path / "environment.json", json.dumps(_environment(device), indent=2).encode() + b"\n")
+        _cut_back(path / "metrics.jsonl", step)
+        self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(path), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+        self._events.close()  # type: ignore[no-untyped-call]
+
+    def scalars(self, figures: Mapping[str, float], step: int) -> None:
+        """One line of metrics.jsonl, and the same figures for TensorBoard."""
+        self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
+        self._metrics.flush()
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def picture(self, pixels: Pixels, step: int) -> None:
+        """The grid of this step, as a PNG and for TensorBoard."""
+        write_png(self.path / "samples" / f"{step:09d}.png", pixels)
+        self._events.add_image("samples", pixels, step, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._events.flush()  # type: ignore[no-untyped-call]
+
+    def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
+        """Writes `state` as the newest checkpoint, then removes all but the newest `output.keep`."""
+        content = io.BytesIO()
+        header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
+        torch.save({**header, **state}, content)
+        write_atomically(self.path / "checkpoints" / f"{step:09d}.pt", content.getvalue())
+        for old in checkpoints(self.path)[self._config.output.keep :]:
+            old.unlink()
+
+
+def create_numbered(name: str, parent: Path = Path("runs")) -> Path:
+    """A new folder `parent/name-NNNN`, one above the highest there; two processes never get the same."""
+    pattern = re.compile(re.escape(name) + r"-(\d{4,})")
+    with _located(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            path = parent / f"{name}-{number:04d}"
+            try:
+                path.mkdir()  # fails if another process was quicker
+            except FileExistsError:
+                continue
+            return path
+
+
+def claim(path: Path) -> None:
+    """Makes `path` the folder of a new run, or refuses where that could harm what is there."""
+    with _located(path):
+        if path.is_dir() and any(path.iterdir()):
+            what = "holds another run; add --resume to go on with it" if holds_run(path) else "is not empty"
+            raise BadInputError(f"--out {path}: {what}, or name another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path / "config.yaml", os.O_CREAT | os.O_EXCL))  # fails if another process was quicker
+
+
+def holds_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file()
+
+
+class _located:  # noqa: N801  # reads as a statement: `with _located(path):`
+    """Turns what the system says of an output folder, before a run begins, into a fault of the command."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, FileExistsError) and error.filename and not Path(error.filename).is_dir():
+            raise BadInputError(f"--out {self.path}: another process took it; name another folder") from error
+        if isinstance(error, OSError):
+            code = error.errno if error.errno is not None else errno.EIO
+            raise BadInputError(f"{self.path}: can't be written ({os.strerror(code)}); name another by --out") from error
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The run's checkpoint files, newest first."""
+    return sorted((run / "checkpoints").glob("[0-9]*.pt"), reverse=True)
+
+
+def read_newest(run: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a run; a damaged one is named and stepped over. None where there is none."""
+    damaged = None
+    for path in checkpoints(run):
+        try:
+            return read_checkpoint(path)
+        except WganError as error:
+            log.warning("%s; trying an older one", error)
+            damaged = error
+    if damaged is not None:
+        raise WganError(f"{run}: none of its checkpoints can be read; the last tried: {damaged}")
+    return None
+
+
+def find_checkpoint(target: str) -> dict[str, Any]:
+    """The checkpoint that `--ckpt RUN|FILE` names. Raises `BadInputError` where there is none."""
+    path = Path(target).expanduser()
+    if path.is_file():
+        return read_checkpoint(path)
+    if not path.is_dir():
+        raise BadInputError(f"--ckpt {target}: no such run folder or file")
+    state = read_newest(path)
+    if state is None:
+        raise BadInputError(f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
+    return state
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one checkpoint, on the CPU. Raises `WganError` for a file that is none, or not whole."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadInputError(f"{path}: refused: not a checkpoint of plain tensors, so it may carry code") from error
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"{path}: truncated, damaged, or no checkpoint") from error
+    if not isinstance(state, dict) or "format" not in state:
+        raise BadInputError(f"{path}: not a checkpoint of wgan")
+    if state["format"] != CHECKPOINT_FORMAT:
+        raise BadInputError(
+            f"{path}: has checkpoint format {state['format']}, but this wgan ({__version__}) reads {CHECKPOINT_FORMAT}; "
+            f"use wgan {state.get('wgan', 'that wrote it')}"
+        )
+    return state
+
+
+def checkpoint_config(state: Mapping[str, Any], source: str) -> RunConfig:
+    return config_from_dict(state["config"], source)
+
+
+def _cut_back(metrics: Path, step: int) -> None:
+    """Drops the lines after `step`, and a last one that was cut short by a crash."""
+    if not metrics.exists():
+        return
+    kept = []
+    for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    write_atomically(metrics, "".join(kept).encode())
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "wgan": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree that runs, where it is one; None for an installed wheel."""
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,34 @@
+"""The configs that come with the package: found by name from any folder, listed without importing torch."""
+
+import difflib
+from pathlib import Path
+
+from wgan_cli.errors import BadInputError
+
+_PACKAGE = Path(__file__).parent
+# A wheel carries the configs inside the package; a source tree has them beside it.
+FOLDER = next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir()), _PACKAGE / "configs")
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def title(name: str) -> str:
+    """The one-line comment that a shipped config begins with."""
+    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+
+def find_config(name: str) -> Path:
+    """The file `name`, else the shipped config of that name, with or without `.yaml`."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise BadInputError(f"{name}: is a folder; name a config file, or one that `wgan configs` lists")
+    stem = name.removesuffix(".yaml")
+    if stem in names():
+        return FOLDER / f"{stem}.yaml"
+    near = difflib.get_close_matches(stem, names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else "`wgan configs` lists those that come with wgan"
+    raise BadInputError(f"{name}: no such file, nor a shipped config; {hint}")

@@ -1,0 +1,36 @@
+"""Named streams of random numbers, so that what one part draws never shifts what another part draws."""
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+NAMES = ("data", "latents", "penalty")
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """A 63-bit seed for the stream `name` of a run with this `seed`; streams of near seeds are unrelated."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Streams:
+    """One `torch.Generator` on the training device for each use of random numbers.
+
+    `data` orders or draws real samples, `latents` feeds the generator, `penalty` mixes real and fake.
+    What is drawn for pictures and figures comes from per-seed latents (`models.Latent.from_seeds`) and so
+    touches none of these: logging more often changes nothing in training.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.data, self.latents, self.penalty = (
+            torch.Generator(device).manual_seed(stream_seed(seed, name)) for name in NAMES
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name).get_state() for name in NAMES}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        for name in NAMES:
+            getattr(self, name).set_state(state[name].cpu())

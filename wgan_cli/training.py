@@ -1,0 +1,247 @@
+"""The loop: iterations, and below one "is it time?" line figures, grids, checkpoints and stopping."""
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from wgan_cli import plots
+from wgan_cli.config import RunConfig
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.lipschitz import slopes
+from wgan_cli.models import averaged, generate
+from wgan_cli.run_dir import RunDir
+from wgan_cli.steps import Figures, Mathematics
+from wgan_cli.streams import Streams
+
+log = logging.getLogger("wgan")
+
+
+class Training:
+    """Everything that decides the next iteration, and that iteration."""
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        """Raises `WganError` where the data can't be had or doesn't fit; nothing is written."""
+        self.config, self.device, self.step = config, device, 0
+        self.streams = Streams(config.seed, device)
+        self.batches = config.data.load(device).batches(config.training.batch_size, self.streams.data)
+        torch.manual_seed(config.seed)  # networks are made on the CPU, so they begin alike on every device
+        self.generator = config.generator.build(config.latent, config.data.shape).to(device)
+        self.critic = config.critic.build(config.data.shape).to(device)
+        self.average = averaged(self.generator, config.training.average) if config.training.average else None
+        self.optimizers = {
+            "generator": config.optimizer.generator.build(self.generator.parameters()),
+            "critic": config.optimizer.critic.build(self.critic.parameters()),
+        }
+        self.schedules = {
+            name: getattr(config.optimizer, name).schedule(optimizer, config.training.iterations)
+            for name, optimizer in self.optimizers.items()
+        }
+        self.mathematics = Mathematics(config.objective, config.lipschitz)
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The weights that samples use."""
+        return self.generator if self.average is None else self.average.module
+
+    def iterate(self) -> tuple[Figures, Tensor, Tensor]:
+        """One iteration: `n_critic` critic steps and one generator step.
+
+        Returns the figures of the last critic step and the generator step, on the device, with the real and
+        fake batch of that critic step.
+        """
+        batch_size = self.config.training.batch_size
+        for _ in range(self.config.training.n_critic):
+            real = self.batches.next()
+            with torch.no_grad():
+                fake = self.generator(self.config.latent.draw(batch_size, self.streams.latents))
+            critic_figures = self.mathematics.critic_step(
+                self.critic, self.optimizers["critic"], real, fake, self.streams.penalty
+            )
+        latents = self.config.latent.draw(batch_size, self.streams.latents)
+        generator_figures = self.mathematics.generator_step(
+            self.generator, self.critic, self.optimizers["generator"], latents
+        )
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        for schedule in self.schedules.values():
+            schedule.step()
+        self.step += 1
+        return {**critic_figures, **generator_figures}, real, fake
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, in plain containers and tensors."""
+        return {
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "schedules": {name: schedule.state_dict() for name, schedule in self.schedules.items()},
+            "streams": self.streams.state_dict(),
+            "batches": self.batches.state_dict(),
+            "dropout": _dropout_state(self.device),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.generator.load_state_dict(state["generator"])
+            self.critic.load_state_dict(state["critic"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+                self.schedules[name].load_state_dict(state["schedules"][name])
+            self.streams.load_state_dict(state["streams"])
+            self.batches.load_state_dict(state["batches"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
+        _restore_dropout(state["dropout"])
+        self.step = state["step"]
+
+
+def _dropout_state(device: torch.device) -> dict[str, Tensor]:
+    """torch's own random states, which dropout draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _restore_dropout(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def train(training: Training, run: RunDir) -> None:
+    """Trains to the config's last iteration, writing figures, grids and checkpoints into `run`.
+
+    Raises `WganError`: exit code 3 when a figure or weight is no longer finite, 75 when a signal asked to stop.
+    """
+    config, output = training.config, training.config.output
+    last = config.training.iterations
+    # The grid shows the samples of seeds 0, 1, 2, ...: what `wgan sample` draws for them. The normal is judged
+    # by its density, which takes more of them.
+    latents = config.latent.from_seeds(range(64 if config.data.is_image else 4096)).to(training.device)
+    watch = _Stopwatch(training.step)
+    bar = tqdm(total=last, initial=training.step, unit="it", disable=None, dynamic_ncols=True)
+    with bar, _Signals() as signals:
+        while training.step < last:
+            figures, real, fake = training.iterate()
+            step = training.step
+            bar.update()
+            ends = step == last or signals.received is not None
+            times = [ends or step % every == 0 for every in (output.log_every, output.sample_every)]
+            saves = ends or step % output.checkpoint_every == 0
+            if not (saves or any(times)):  # is it time?
+                continue
+            watch.pause()
+            if times[0]:
+                figures |= config.data.figures(generate(training.sampler, latents))
+                told = _read(figures, training.critic, real, fake) | watch.speeds(step, config)
+                _check_finite(told, step)
+                run.scalars(told, step)
+                bar.set_postfix(gap=f"{told['critic/gap']:.4g}", refresh=False)
+            if times[1]:
+                run.picture(plots.picture(generate(training.sampler, latents), config.data), step)
+            if saves:
+                _check_weights(training)
+                run.checkpoint(training.state_dict(), step)
+            if signals.received is not None and step < last:
+                raise WganError(
+                    f"{signals.received.name}: stopped at iteration {step} of {last} with the state saved; go on with "
+                    f"`wgan train --config {run.path / 'config.yaml'} --out {run.path} --resume`",
+                    ExitCode.STOPPED,
+                )
+            watch.go_on()
+
+
+def _read(figures: Figures, critic: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
+    """The figures as numbers, in one wait for the device, with the critic's slope and what the gap then says.
+
+    The slope is looked at on the real and fake samples and midway between them, in evaluation mode.
+    """
+    critic.eval()
+    points = torch.cat([real, fake, (real + fake) / 2])
+    largest = slopes(critic, points).max()
+    critic.train()
+    named = {**figures, "critic/lipschitz": largest}
+    values = torch.stack([value.float() for value in named.values()]).tolist()
+    told = dict(zip(named, values, strict=True))
+    if told["critic/lipschitz"] > 0:  # a critic that is flat everywhere says nothing
+        told["critic/w1"] = told["critic/gap"] / told["critic/lipschitz"]
+    return told
+
+
+def _check_finite(figures: Mapping[str, float], step: int) -> None:
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise _diverged(f"{name} is {value}", step)
+
+
+def _check_weights(training: Training) -> None:
+    """A checkpoint is never written with weights that are not finite."""
+    for network, module in (("generator", training.generator), ("critic", training.critic)):
+        for name, tensor in module.state_dict().items():
+            if not tensor.isfinite().all():
+                raise _diverged(f"{network} weight {name} is not finite", training.step)
+
+
+def _diverged(what: str, step: int) -> WganError:
+    return WganError(
+        f"diverged: {what} at iteration {step}; the last good checkpoint is kept. Lower the learning rates, or look "
+        "at lipschitz",
+        ExitCode.DIVERGED,
+    )
+
+
+class _Stopwatch:
+    """Time spent in iterations alone, between one logged iteration and the next."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._spent, self._since = step, 0.0, time.perf_counter()
+
+    def pause(self) -> None:
+        self._spent += time.perf_counter() - self._since
+
+    def go_on(self) -> None:
+        self._since = time.perf_counter()
+
+    def speeds(self, step: int, config: RunConfig) -> dict[str, float]:
+        """Iterations, and real samples seen by the critic, per second since the last call."""
+        rate = (step - self._step) / max(self._spent, 1e-9)
+        self._step, self._spent = step, 0.0
+        return {
+            "speed/iterations_per_second": rate,
+            "speed/images_per_second": rate * config.training.n_critic * config.training.batch_size,
+        }
+
+
+class _Signals:
+    """Notes a request to stop, to be met after the iteration; a second SIGINT ends the process at once."""
+
+    CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self.CAUGHT}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
