@@ -6,7 +6,7 @@ Rooms that need torch are imported inside the commands that need them: help and 
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
-Checkpoint = Annotated[str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")]
+Checkpoint = Annotated[
+    str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,16 +49,22 @@ def _options(
 def train(
     config: Annotated[str, typer.Option(help="A YAML file, or the name of a shipped config.", metavar="FILE|NAME")],
     overrides: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", help="Set one key, such as training.iterations=10. May be given again.", metavar="KEY=VALUE"),
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set one key, such as training.iterations=10. May be given again.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR")
+        Path | None,
+        typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out if one is there.")] = False,
     device: Device = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved config, the sizes and shapes; write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the resolved config, the sizes and shapes; write nothing."),
     ] = False,
 ) -> None:
     """Train from a config, and print the run's folder."""
@@ -68,43 +76,10 @@ def train(
     if dry_run:
         _describe(resolved)
         return
-    from wgan_cli import run_dir, training
     from wgan_cli.devices import pick_device
+    from wgan_cli.training import run
 
-    for warning in resolved.warnings():
-        logging.getLogger("wgan").warning(warning)
-    chosen = pick_device(device)
-    path = _resumable(out, resolved) if resume and out is not None else None
-    state = run_dir.read_newest(path) if path is not None else None
-    # Everything that can be wrong with the input is found before a folder is made.
-    fresh = training.Training(resolved, chosen)
-    if state is not None:
-        fresh.load_state_dict(state)
-    if path is None and out is not None:
-        run_dir.claim(out)
-    path = path or out or run_dir.create_numbered(Path(config).stem)
-    try:
-        with run_dir.RunDir(path, resolved, fresh.step, chosen) as run:
-            training.train(fresh, run)
-    except OSError as error:
-        raise WganError(f"{path}: can't be written ({error.strerror or error}); its checkpoints are as they were") from error
-    typer.echo(path)
-
-
-def _resumable(out: Path, resolved: Any) -> Path | None:
-    """The folder of a run that `resolved` may go on with; None where no run is there yet."""
-    from wgan_cli import run_dir
-    from wgan_cli.config import load_config
-
-    if not run_dir.holds_run(out) or not (out / "config.yaml").stat().st_size:
-        return None
-    differing = resolved.differences(load_config(str(out / "config.yaml")))
-    if differing:
-        raise BadInputError(
-            f"--out {out}: its run has another config ({', '.join(differing)}); only training.iterations and output.* "
-            "may change on --resume. Name another folder for a new run"
-        )
-    return out
+    typer.echo(run(resolved, pick_device(device), out=out, name=Path(config).stem, resume=resume))
 
 
 def _describe(resolved: Any) -> None:
@@ -122,15 +97,16 @@ def _describe(resolved: Any) -> None:
 @app.command()
 def sample(
     ckpt: Checkpoint,
-    num: Annotated[Optional[int], typer.Option(min=1, help="How many samples. [default: 64]")] = None,
+    num: Annotated[int | None, typer.Option(min=1, help="How many samples. [default: 64]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first sample's seed; the next ones count up.")] = 0,
-    seeds: Annotated[Optional[str], typer.Option(help="The seeds themselves, such as 0,3-9.", metavar="SEEDS")] = None,
+    seeds: Annotated[str | None, typer.Option(help="The seeds themselves, such as 0,3-9.", metavar="SEEDS")] = None,
     out: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(help=".png: a grid; .npz: an array; else a folder of PNGs. [default: samples.png or .npz]"),
     ] = None,
     interpolate: Annotated[
-        Optional[str], typer.Option(help="Go from one seed's sample to another's in --num steps.", metavar="A,B")
+        str | None,
+        typer.Option(help="Go from one seed's sample to another's in --num steps.", metavar="A,B"),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")] = False,
     device: Device = "auto",
@@ -152,7 +128,7 @@ def sample(
         ends = sampling.parse_seeds(interpolate.replace("-", "x"))
         if len(ends) != 2:
             raise BadInputError(f"--interpolate {interpolate}: must name two seeds, such as 3,7")
-        latents = sampling.interpolated(latent, *ends, count)
+        latents = sampling.interpolated(latent, ends[0], ends[1], count)
         names = [f"{ends[0]}-{ends[1]}-{i:04d}" for i in range(count)]
     else:
         drawn = sampling.parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
@@ -165,8 +141,10 @@ def sample(
 
 @app.command()
 def configs(
-    name: Annotated[Optional[str], typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")
+    ] = False,
 ) -> None:
     """List the configs that come with wgan, or print one."""
     if schema:
@@ -185,9 +163,11 @@ def configs(
 
 def main() -> None:
     """The one error boundary: a user's mistake is a line on stderr and an exit code, never a traceback."""
-    logging.basicConfig(format="wgan: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("wgan: %(message)s"))
+    logging.getLogger("wgan").handlers = [handler]
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="wgan")
     except WganError as error:
         for line in str(error).splitlines():
             typer.echo(f"wgan: {line}", err=True)

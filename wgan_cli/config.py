@@ -4,8 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -20,7 +19,7 @@ from wgan_cli.shipped import find_config
 from wgan_cli.spec import Choice, Spec
 
 
-class Training(Spec):
+class TrainingSpec(Spec):
     iterations: int = Field(ge=1)
     """Generator updates, each with its `n_critic` critic updates."""
     batch_size: int = Field(default=64, ge=1)
@@ -29,7 +28,7 @@ class Training(Spec):
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
 
 
-class Output(Spec):
+class OutputSpec(Spec):
     log_every: int = Field(default=100, ge=1)
     sample_every: int = Field(default=1000, ge=1)
     checkpoint_every: int = Field(default=1000, ge=1)
@@ -48,8 +47,8 @@ class RunConfig(Spec):
     lipschitz: Lipschitz
     objective: Objective = Wasserstein()
     optimizer: Optimizers
-    training: Training
-    output: Output = Output()
+    training: TrainingSpec
+    output: OutputSpec = OutputSpec()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers only: what YAML, JSON and a checkpoint can hold."""
@@ -71,8 +70,8 @@ class RunConfig(Spec):
         """What is allowed, but rarely meant."""
         if self.objective.needs_slope_bound and not self.lipschitz.bounds_slope:
             yield (
-                f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says nothing "
-                "of a distance; use clip or gp"
+                f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says "
+                "nothing of a distance; use clip or gp"
             )
 
 
@@ -124,6 +123,8 @@ class _Document:
     def _plain(self, node: yaml.Node, key: Key, place: str | None = None) -> Any:
         """The value of a node, with `self.places` filled for every key below it."""
         self.places[key] = place or f"{self.source}:{node.start_mark.line + 1}"
+        if node.tag.removeprefix(_TAG) not in ("map", "seq", *_SCALARS):
+            raise BadInputError(f"{self.places[key]}: tags such as {node.tag} are not allowed; write a plain value")
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*key, i), place) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
@@ -141,7 +142,7 @@ class _Document:
         return result
 
     def override(self, text: str) -> None:
-        """Sets one dotted key: `training.iterations=10`. The value is YAML; a mapping replaces the whole mapping."""
+        """Sets one dotted key: `training.iterations=10`. The value is YAML; a mapping replaces a whole one."""
         name, equals, value = text.partition("=")
         place = f"--set {text}"
         keys = tuple(name.strip().split("."))
@@ -204,20 +205,21 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # PyYAML's own form
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
             raise yaml.composer.ComposerError(None, None, "aliases (*) are not allowed; write the value out", mark)
-        return super().compose_node(parent, index)  # type: ignore[no-any-return,no-untyped-call]
+        return super().compose_node(parent, index)
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^([-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
-    list("-+.0123456789"),
-)
+_TAG = "tag:yaml.org,2002:"
+for _name, _pattern, _first in (
+    ("null", r"(~|null|Null|NULL|)", ["~", "n", "N", ""]),
+    ("bool", r"(true|True|TRUE|false|False|FALSE)", list("tTfF")),
+    ("int", r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))", list("-+.")),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern}$"), _first)
 
 _SCALARS: dict[str, Any] = {
     "str": str,
@@ -235,21 +237,20 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         try:
             return loader.get_single_node()
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark and not source.startswith("--set") else source
-        raise BadInputError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+        raise BadInputError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
+        ) from error
     except RecursionError as error:
         raise BadInputError(f"{source}: not a config: it is nested too deep") from error
 
 
 def _scalar(node: yaml.Node, where: str) -> Any:
-    make = _SCALARS.get(node.tag.removeprefix("tag:yaml.org,2002:"))
-    if make is None:
-        raise BadInputError(f"{where}: tags such as {node.tag} are not allowed; write a plain value")
     try:
-        return make(node.value)
+        return _SCALARS[node.tag.removeprefix(_TAG)](node.value)
     except ValueError as error:
         raise BadInputError(f"{where}: {node.value}: {error}") from error
 
@@ -266,7 +267,10 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
         yield ("critic", "norm"), f"batch mixes the samples of a batch, but {remedy}"
     batch = config.training.batch_size
     if config.data.size is not None and batch > config.data.size:
-        yield ("training", "batch_size"), f"{batch} is larger than the data, which has {config.data.size} samples"
+        yield (
+            ("training", "batch_size"),
+            f"{batch} is larger than the data, which has {config.data.size} samples",
+        )
     if batch == 1 and "batch" in (config.generator.norm, config.critic.norm):
         yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
 
@@ -305,7 +309,7 @@ def _options(location: Sequence[str | int]) -> list[type[BaseModel]]:
     """The config classes that may stand at a pydantic location, which names the member of each union."""
     options: list[type[BaseModel]] = [RunConfig]
     for part in location:
-        members = [option for option in options if issubclass(option, Choice) and _tag(option) == part]
+        members: list[type[BaseModel]] = [o for o in options if issubclass(o, Choice) and _tag(o) == part]
         if members:
             options = members
         else:

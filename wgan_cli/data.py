@@ -296,4 +296,3 @@ def scale(images: Tensor) -> Tensor:
 
 
 Data = Annotated[Normal | Mnist, Field(discriminator="kind")]
-

@@ -50,7 +50,7 @@ class LipschitzSpec(Choice, ABC):
 
     def constrain(self, critic: nn.Module) -> None:
         """Acts on the critic's parameters in place, after each of its optimizer's steps."""
-        return None
+        return
 
     @property
     @abstractmethod

@@ -63,7 +63,7 @@ class ModelSpec(Choice, ABC):
 
     def check_shape(self, shape: Shape) -> None:
         """Raises ValueError, with a remedy, where no network of this kind fits samples of this `shape`."""
-        return None
+        return
 
     def _initialise(self, network: nn.Module) -> nn.Module:
         for module in network.modules():

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from wgan_cli.spec import Choice
 
@@ -44,7 +44,7 @@ class Wasserstein(ObjectiveSpec):
 class Gan(ObjectiveSpec):
     """The plain GAN with the non-saturating generator loss (Goodfellow et al., 2014): the baseline.
 
-    Scores are logits of "this is real": −log sigmoid(s) = softplus(−s), and −log(1 − sigmoid(s)) = softplus(s).
+    Scores are logits of "this is real", so log(1 − sigmoid(s)) = logsigmoid(−s).
     """
 
     kind: Literal["gan"] = "gan"
@@ -54,10 +54,10 @@ class Gan(ObjectiveSpec):
         return False
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        return softplus(-real).mean() + softplus(fake).mean()
+        return -logsigmoid(real).mean() - logsigmoid(-fake).mean()
 
     def generator_loss(self, fake: Tensor) -> Tensor:
-        return softplus(-fake).mean()
+        return -logsigmoid(fake).mean()
 
 
 Objective = Annotated[Wasserstein | Gan, Field(discriminator="kind")]

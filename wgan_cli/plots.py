@@ -21,7 +21,7 @@ TARGET, GENERATED = "#000000", "#E69F00"
 def to_pixels(images: Tensor) -> Pixels:
     """Images (N, C, H, W) in [-1, 1] as uint8 (N, H, W, C), each value rounded to the nearest."""
     scaled = images.float().add(1).mul(255 / 2).round().clamp(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).cpu().numpy()  # type: ignore[no-any-return]
+    return scaled.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def picture(samples: Tensor, data: DataSpec) -> Pixels:

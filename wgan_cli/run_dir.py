@@ -5,7 +5,6 @@ whole. Only plain containers and tensors go into a checkpoint, and it is read wi
 that somebody put into one is refused, never run.
 """
 
-import errno
 import io
 import json
 import logging
@@ -16,11 +15,13 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from filelock import FileLock, Timeout
 
 from wgan_cli import __version__
 from wgan_cli.config import RunConfig, config_from_dict
@@ -67,84 +68,93 @@ class RunDir:
         write_atomically(path / "environment.json", json.dumps(_environment(device), indent=2).encode() + b"\n")
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(path), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._events = SummaryWriter(str(path), purge_step=step + 1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._metrics.close()
-        self._events.close()  # type: ignore[no-untyped-call]
+        self._events.close()
 
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and the same figures for TensorBoard."""
         self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
         self._metrics.flush()
         for name, value in figures.items():
-            self._events.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._events.add_scalar(name, value, step)
 
     def picture(self, pixels: Pixels, step: int) -> None:
         """The grid of this step, as a PNG and for TensorBoard."""
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
-        self._events.add_image("samples", pixels, step, dataformats="HWC")  # type: ignore[no-untyped-call]
-        self._events.flush()  # type: ignore[no-untyped-call]
+        self._events.add_image("samples", pixels, step, dataformats="HWC")
+        self._events.flush()
 
     def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
         """Writes `state` as the newest checkpoint, then removes all but the newest `output.keep`."""
         content = io.BytesIO()
-        header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
+        header = {
+            "format": CHECKPOINT_FORMAT,
+            "wgan": __version__,
+            "step": step,
+            "config": self._config.to_dict(),
+        }
         torch.save({**header, **state}, content)
         write_atomically(self.path / "checkpoints" / f"{step:09d}.pt", content.getvalue())
         for old in checkpoints(self.path)[self._config.output.keep :]:
             old.unlink()
 
 
-def create_numbered(name: str, parent: Path = Path("runs")) -> Path:
-    """A new folder `parent/name-NNNN`, one above the highest there; two processes never get the same."""
-    pattern = re.compile(re.escape(name) + r"-(\d{4,})")
-    with _located(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
-        number = max(taken, default=0)
-        while True:
-            number += 1
-            path = parent / f"{name}-{number:04d}"
-            try:
-                path.mkdir()  # fails if another process was quicker
-            except FileExistsError:
-                continue
-            return path
+@contextmanager
+def occupied(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Path]:
+    """The folder of a run, held by this process alone while the context lasts.
 
-
-def claim(path: Path) -> None:
-    """Makes `path` the folder of a new run, or refuses where that could harm what is there."""
-    with _located(path):
-        if path.is_dir() and any(path.iterdir()):
-            what = "holds another run; add --resume to go on with it" if holds_run(path) else "is not empty"
-            raise BadInputError(f"--out {path}: {what}, or name another folder")
+    `out` is a new or empty folder, or with `resume` one that holds a run; None makes `runs/name-NNNN`, one above
+    the highest number there. Raises `BadInputError`, with nothing written, for a folder that is not free.
+    """
+    try:
+        path = _make_numbered(name, Path("runs")) if out is None else out
+        _refuse_unless_free(path, resume)
         path.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path / "config.yaml", os.O_CREAT | os.O_EXCL))  # fails if another process was quicker
+        lock = FileLock(path / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BadInputError(f"--out {out}: another process is training in it; name another folder") from None
+    except OSError as error:
+        raise BadInputError(f"--out {out or 'runs'}: can't be written ({error.strerror})") from error
+    try:
+        _refuse_unless_free(path, resume)  # again, as another process may have been quicker
+        yield path
+    finally:
+        lock.release()
+
+
+def _make_numbered(name: str, parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(name) + r"-(\d{4,})")
+    number = max(
+        (int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))), default=0
+    )
+    while True:
+        number += 1
+        path = parent / f"{name}-{number:04d}"
+        try:
+            path.mkdir()  # fails if another process was quicker
+        except FileExistsError:
+            continue
+        return path
+
+
+def _refuse_unless_free(path: Path, resume: bool) -> None:
+    if holds_run(path):
+        if not resume:
+            raise BadInputError(f"--out {path}: holds a run; --resume goes on with it, else name another folder")
+    elif path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+        raise BadInputError(f"--out {path}: is not empty, and holds no run; name another folder")
 
 
 def holds_run(path: Path) -> bool:
     return (path / "config.yaml").is_file()
-
-
-class _located:  # noqa: N801  # reads as a statement: `with _located(path):`
-    """Turns what the system says of an output folder, before a run begins, into a fault of the command."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, FileExistsError) and error.filename and not Path(error.filename).is_dir():
-            raise BadInputError(f"--out {self.path}: another process took it; name another folder") from error
-        if isinstance(error, OSError):
-            code = error.errno if error.errno is not None else errno.EIO
-            raise BadInputError(f"{self.path}: can't be written ({os.strerror(code)}); name another by --out") from error
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -175,7 +185,9 @@ def find_checkpoint(target: str) -> dict[str, Any]:
         raise BadInputError(f"--ckpt {target}: no such run folder or file")
     state = read_newest(path)
     if state is None:
-        raise BadInputError(f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
+        raise BadInputError(
+            f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file"
+        )
     return state
 
 
@@ -193,8 +205,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BadInputError(f"{path}: not a checkpoint of wgan")
     if state["format"] != CHECKPOINT_FORMAT:
         raise BadInputError(
-            f"{path}: has checkpoint format {state['format']}, but this wgan ({__version__}) reads {CHECKPOINT_FORMAT}; "
-            f"use wgan {state.get('wgan', 'that wrote it')}"
+            f"{path}: has checkpoint format {state['format']}, but this wgan reads {CHECKPOINT_FORMAT}; "
+            f"use wgan {state.get('wgan')}, which wrote it"
         )
     return state
 
@@ -216,7 +228,9 @@ def _cut_back(metrics: Path, step: int) -> None:
 
 
 def _environment(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    )
     return {
         "wgan": __version__,
         "python": platform.python_version(),

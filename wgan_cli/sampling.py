@@ -72,7 +72,9 @@ def check_seeds(largest: int, count: int) -> None:
     if largest >= 2**63:
         raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**63")
     if count > MOST_SEEDS:
-        raise BadInputError(f"{count:,} samples are more than one file can hold here ({MOST_SEEDS:,}); draw them in parts")
+        raise BadInputError(
+            f"{count:,} samples are more than one file can hold here ({MOST_SEEDS:,}); draw them in parts"
+        )
 
 
 def interpolated(latent: Latent, first: int, last: int, steps: int) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
@@ -13,18 +14,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from wgan_cli import plots
-from wgan_cli.config import RunConfig
+from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz import slopes
 from wgan_cli.models import averaged, generate
-from wgan_cli.run_dir import RunDir
+from wgan_cli.run_dir import RunDir, holds_run, occupied, read_newest
 from wgan_cli.steps import Figures, Mathematics
 from wgan_cli.streams import Streams
 
 log = logging.getLogger("wgan")
 
 
-class Training:
+class Trainer:
     """Everything that decides the next iteration, and that iteration."""
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
@@ -102,7 +103,9 @@ class Training:
             self.batches.load_state_dict(state["batches"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
-            raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
+            raise BadInputError(
+                f"the checkpoint does not fit its own config ({reason}); use an older one"
+            ) from error
         _restore_dropout(state["dropout"])
         self.step = state["step"]
 
@@ -121,22 +124,56 @@ def _restore_dropout(state: Mapping[str, Tensor]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def train(training: Training, run: RunDir) -> None:
+def run(config: RunConfig, device: torch.device, *, out: Path | None, name: str, resume: bool = False) -> Path:
+    """Trains a new run, or goes on with the one in `out`, to its last iteration. Returns its folder.
+
+    `name` is the stem of a numbered folder where `out` is None. Whatever can be wrong with the input is found
+    before a folder is made. Raises `WganError` for that, and for a run that fails, diverges or is stopped.
+    """
+    for warning in config.warnings():
+        log.warning(warning)
+    trainer = Trainer(config, device)
+    with occupied(out, name, resume=resume) as path:
+        if holds_run(path):
+            _go_on(trainer, path)
+        try:
+            with RunDir(path, config, trainer.step, device) as folder:
+                train(trainer, folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
+    return path
+
+
+def _go_on(trainer: Trainer, path: Path) -> None:
+    """Puts the trainer where the run in `path` was when it last saved, or leaves it at the start."""
+    differing = trainer.config.differences(load_config(str(path / "config.yaml")))
+    if differing:
+        raise BadInputError(
+            f"--out {path}: its run has another config, in {', '.join(differing)}; only training.iterations and "
+            "output may change when a run goes on. Name another folder for a new run"
+        )
+    state = read_newest(path)
+    if state is not None:
+        trainer.load_state_dict(state)
+
+
+def train(trainer: Trainer, run: RunDir) -> None:
     """Trains to the config's last iteration, writing figures, grids and checkpoints into `run`.
 
     Raises `WganError`: exit code 3 when a figure or weight is no longer finite, 75 when a signal asked to stop.
     """
-    config, output = training.config, training.config.output
+    config, output = trainer.config, trainer.config.output
     last = config.training.iterations
     # The grid shows the samples of seeds 0, 1, 2, ...: what `wgan sample` draws for them. The normal is judged
     # by its density, which takes more of them.
-    latents = config.latent.from_seeds(range(64 if config.data.is_image else 4096)).to(training.device)
-    watch = _Stopwatch(training.step)
-    bar = tqdm(total=last, initial=training.step, unit="it", disable=None, dynamic_ncols=True)
+    latents = config.latent.from_seeds(range(64 if config.data.is_image else 4096)).to(trainer.device)
+    watch = _Stopwatch(trainer.step)
+    bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None, dynamic_ncols=True)
     with bar, _Signals() as signals:
-        while training.step < last:
-            figures, real, fake = training.iterate()
-            step = training.step
+        while trainer.step < last:
+            figures, real, fake = trainer.iterate()
+            step = trainer.step
             bar.update()
             ends = step == last or signals.received is not None
             times = [ends or step % every == 0 for every in (output.log_every, output.sample_every)]
@@ -145,19 +182,19 @@ def train(training: Training, run: RunDir) -> None:
                 continue
             watch.pause()
             if times[0]:
-                figures |= config.data.figures(generate(training.sampler, latents))
-                told = _read(figures, training.critic, real, fake) | watch.speeds(step, config)
+                figures |= config.data.figures(generate(trainer.sampler, latents))
+                told = _read(figures, trainer.critic, real, fake) | watch.speeds(step, config)
                 _check_finite(told, step)
                 run.scalars(told, step)
                 bar.set_postfix(gap=f"{told['critic/gap']:.4g}", refresh=False)
             if times[1]:
-                run.picture(plots.picture(generate(training.sampler, latents), config.data), step)
+                run.picture(plots.picture(generate(trainer.sampler, latents), config.data), step)
             if saves:
-                _check_weights(training)
-                run.checkpoint(training.state_dict(), step)
+                _check_weights(trainer)
+                run.checkpoint(trainer.state_dict(), step)
             if signals.received is not None and step < last:
                 raise WganError(
-                    f"{signals.received.name}: stopped at iteration {step} of {last} with the state saved; go on with "
+                    f"{signals.received.name}: stopped at iteration {step} of {last}, and saved there; go on with "
                     f"`wgan train --config {run.path / 'config.yaml'} --out {run.path} --resume`",
                     ExitCode.STOPPED,
                 )
@@ -187,18 +224,18 @@ def _check_finite(figures: Mapping[str, float], step: int) -> None:
             raise _diverged(f"{name} is {value}", step)
 
 
-def _check_weights(training: Training) -> None:
+def _check_weights(trainer: Trainer) -> None:
     """A checkpoint is never written with weights that are not finite."""
-    for network, module in (("generator", training.generator), ("critic", training.critic)):
+    for network, module in (("generator", trainer.generator), ("critic", trainer.critic)):
         for name, tensor in module.state_dict().items():
             if not tensor.isfinite().all():
-                raise _diverged(f"{network} weight {name} is not finite", training.step)
+                raise _diverged(f"{network} weight {name} is not finite", trainer.step)
 
 
 def _diverged(what: str, step: int) -> WganError:
     return WganError(
-        f"diverged: {what} at iteration {step}; the last good checkpoint is kept. Lower the learning rates, or look "
-        "at lipschitz",
+        f"diverged: {what} at iteration {step}; the last good checkpoint is kept. Lower the learning rates, or "
+        "look at lipschitz",
         ExitCode.DIVERGED,
     )
 

@@ -1,0 +1,33 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from wgan_cli.objectives import Gan, Wasserstein
+
+scores = st.lists(st.floats(-50, 50), min_size=1, max_size=8).map(lambda x: torch.tensor(x, dtype=torch.float64))
+
+
+@given(scores, scores)
+def test_the_wasserstein_critic_minimises_minus_the_gap(real: torch.Tensor, fake: torch.Tensor) -> None:
+    gap = real.mean() - fake.mean()
+    assert Wasserstein().critic_loss(real, fake).item() == pytest.approx(-gap.item(), abs=1e-12)
+    assert Wasserstein().generator_loss(fake).item() == pytest.approx(-fake.mean().item())
+
+
+@given(scores, scores)
+def test_the_gan_minimises_cross_entropies(real: torch.Tensor, fake: torch.Tensor) -> None:
+    ones, zeros = torch.ones_like, torch.zeros_like
+    expected = binary_cross_entropy_with_logits(real, ones(real)) + binary_cross_entropy_with_logits(
+        fake, zeros(fake)
+    )
+    assert Gan().critic_loss(real, fake).item() == pytest.approx(expected.item(), abs=1e-12)
+    non_saturating = binary_cross_entropy_with_logits(fake, ones(fake))
+    assert Gan().generator_loss(fake).item() == pytest.approx(non_saturating.item(), abs=1e-12)
+
+
+def test_an_undecided_discriminator_costs_two_log_two() -> None:
+    assert Gan().critic_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(2 * math.log(2))

@@ -1,0 +1,30 @@
+import pytest
+import torch
+from torch import nn
+
+from wgan_cli.optimizers import Adam, OptimizerSpec, RmsProp
+
+
+@pytest.mark.parametrize("spec", [Adam(lr=0.1, betas=(0.0, 0.9)), RmsProp(lr=0.1, alpha=0.9)])
+def test_each_builds_what_it_names(spec: OptimizerSpec) -> None:
+    optimizer = spec.build([nn.Parameter(torch.ones(1))])
+    assert type(optimizer).__name__.lower() == spec.kind
+    group = optimizer.param_groups[0]
+    assert group["lr"] == 0.1
+    assert group.get("betas", (0.0, 0.9)) == (0.0, 0.9)
+    assert group.get("alpha", 0.9) == 0.9
+
+
+@pytest.mark.parametrize(("decay", "expected"), [("constant", [1.0] * 4), ("linear", [1.0, 0.75, 0.5, 0.25])])
+def test_the_learning_rate_decays_once_an_iteration(decay: str, expected: list[float]) -> None:
+    spec = Adam.model_validate({"lr": 1.0, "decay": decay})
+    optimizer = spec.build([nn.Parameter(torch.ones(1))])
+    schedule = spec.schedule(optimizer, iterations=4)
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(expected)
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] >= 0  # a run that goes on past its end never climbs
