@@ -110,9 +110,7 @@ def test_what_is_no_mapping_is_refused(write: Write, text: str) -> None:
 
 
 def test_an_alias_bomb_is_refused_at_its_first_alias(write: Write) -> None:
-    bomb = "a: &a [x, x]\n" + "".join(
-        f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    )
+    bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
     (fault,) = faults(write(bomb))
     assert "run.yaml:2: not valid YAML: aliases" in fault
 
@@ -139,9 +137,7 @@ def test_set_goes_through_the_same_checks(write: Write) -> None:
     assert load_config(path, ["training.iterations=7", "seed=1"]).training.iterations == 7
     assert load_config(path, ["lipschitz={kind: clip, bound: 1e-2}"]).lipschitz.kind == "clip"
     assert load_config(path, ["output.keep=5"]).output.keep == 5  # a key that the file doesn't have
-    assert faults(path, "training.itertions=7")[0].startswith(
-        "--set training.itertions=7: training.itertions: unknown"
-    )
+    assert faults(path, "training.itertions=7")[0].startswith("--set training.itertions=7: training.itertions: unknown")
     assert "must be a valid integer" in faults(path, "seed=1e-4")[0]
     assert "replace the whole mapping: --set 'lipschitz={kind: ...}'" in faults(path, "lipschitz.kind=clip")[0]
 

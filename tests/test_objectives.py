@@ -21,9 +21,7 @@ def test_the_wasserstein_critic_minimises_minus_the_gap(real: torch.Tensor, fake
 @given(scores, scores)
 def test_the_gan_minimises_cross_entropies(real: torch.Tensor, fake: torch.Tensor) -> None:
     ones, zeros = torch.ones_like, torch.zeros_like
-    expected = binary_cross_entropy_with_logits(real, ones(real)) + binary_cross_entropy_with_logits(
-        fake, zeros(fake)
-    )
+    expected = binary_cross_entropy_with_logits(real, ones(real)) + binary_cross_entropy_with_logits(fake, zeros(fake))
     assert Gan().critic_loss(real, fake).item() == pytest.approx(expected.item(), abs=1e-12)
     non_saturating = binary_cross_entropy_with_logits(fake, ones(fake))
     assert Gan().generator_loss(fake).item() == pytest.approx(non_saturating.item(), abs=1e-12)

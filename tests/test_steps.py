@@ -42,9 +42,7 @@ def test_a_critic_step_raises_the_gap_and_leaves_the_generator(lipschitz: Lipsch
     networks = Networks()
     before, gap = weights(networks.generator), networks.gap()
     mathematics = Mathematics(Wasserstein(), lipschitz)
-    figures = mathematics.critic_step(
-        networks.critic, networks.for_critic, networks.real, networks.fake(), stream()
-    )
+    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), stream())
     assert networks.gap() > gap
     assert figures["critic/gap"].item() == pytest.approx(gap, abs=1e-6)  # real minus fake, before the update
     assert all(torch.equal(a, b) for a, b in zip(weights(networks.generator), before, strict=True))
@@ -55,9 +53,7 @@ def test_a_generator_step_raises_the_score_of_fakes_and_leaves_the_critic() -> N
     before = weights(networks.critic)
     score = networks.critic(networks.fake()).mean().item()
     mathematics = Mathematics(Wasserstein(), Unbounded())
-    figures = mathematics.generator_step(
-        networks.generator, networks.critic, networks.for_generator, networks.latents
-    )
+    figures = mathematics.generator_step(networks.generator, networks.critic, networks.for_generator, networks.latents)
     assert networks.critic(networks.fake()).mean().item() > score
     assert figures["generator/loss"].item() == pytest.approx(-score, abs=1e-6)
     assert all(torch.equal(a, b) for a, b in zip(weights(networks.critic), before, strict=True))
@@ -67,9 +63,7 @@ def test_a_generator_step_raises_the_score_of_fakes_and_leaves_the_critic() -> N
 def test_the_loss_is_the_penalty_minus_the_gap() -> None:
     networks = Networks()
     mathematics = Mathematics(Wasserstein(), GradientPenalty())
-    figures = mathematics.critic_step(
-        networks.critic, networks.for_critic, networks.real, networks.fake(), stream()
-    )
+    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), stream())
     assert figures["critic/penalty"] > 0
     assert figures["critic/loss"].item() == pytest.approx(
         (figures["critic/penalty"] - figures["critic/gap"]).item(), abs=1e-5

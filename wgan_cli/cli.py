@@ -25,9 +25,7 @@ app = typer.Typer(
 )
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
-Checkpoint = Annotated[
-    str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")
-]
+Checkpoint = Annotated[str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -142,9 +140,7 @@ def sample(
 @app.command()
 def configs(
     name: Annotated[str | None, typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
 ) -> None:
     """List the configs that come with wgan, or print one."""
     if schema:

@@ -30,9 +30,7 @@ def slopes(critic: nn.Module, points: Tensor, *, create_graph: bool = False) -> 
 
 def between(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
     """Points on the straight lines from fake to real, one uniform weight a sample (Gulrajani et al., 2017)."""
-    weight = torch.rand(
-        len(real), *[1] * (real.dim() - 1), generator=generator, device=real.device, dtype=real.dtype
-    )
+    weight = torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator, device=real.device, dtype=real.dtype)
     return torch.lerp(fake, real, weight)
 
 

@@ -132,9 +132,7 @@ def occupied(out: Path | None, name: str, *, resume: bool = False) -> Iterator[P
 def _make_numbered(name: str, parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     pattern = re.compile(re.escape(name) + r"-(\d{4,})")
-    number = max(
-        (int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))), default=0
-    )
+    number = max((int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))), default=0)
     while True:
         number += 1
         path = parent / f"{name}-{number:04d}"
@@ -185,21 +183,21 @@ def find_checkpoint(target: str) -> dict[str, Any]:
         raise BadInputError(f"--ckpt {target}: no such run folder or file")
     state = read_newest(path)
     if state is None:
-        raise BadInputError(
-            f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file"
-        )
+        raise BadInputError(f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
     return state
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of one checkpoint, on the CPU. Raises `WganError` for a file that is none, or not whole."""
     try:
+        if not zipfile.is_zipfile(path):  # torch would take anything else for a pickle
+            raise BadInputError(f"{path}: truncated, damaged, or no checkpoint")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise BadInputError(f"{path}: refused: not a checkpoint of plain tensors, so it may carry code") from error
+        raise BadInputError(f"{path}: refused: holds more than plain tensors, so it may carry code") from error
     except OSError as error:
         raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise BadInputError(f"{path}: truncated, damaged, or no checkpoint") from error
     if not isinstance(state, dict) or "format" not in state:
         raise BadInputError(f"{path}: not a checkpoint of wgan")
@@ -228,9 +226,7 @@ def _cut_back(metrics: Path, step: int) -> None:
 
 
 def _environment(device: torch.device) -> dict[str, Any]:
-    name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "wgan": __version__,
         "python": platform.python_version(),

@@ -103,9 +103,7 @@ class Trainer:
             self.batches.load_state_dict(state["batches"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
-            raise BadInputError(
-                f"the checkpoint does not fit its own config ({reason}); use an older one"
-            ) from error
+            raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
         _restore_dropout(state["dropout"])
         self.step = state["step"]
 
