@@ -4,6 +4,7 @@ Rooms that need torch are imported inside the commands that need them: help and 
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,7 +151,7 @@ def configs(
 
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))
     elif name is not None:
-        typer.echo(shipped.find_config(name).read_text(encoding="utf-8"), nl=False)
+        typer.echo(shipped.read(name), nl=False)
     else:
         width = max(map(len, shipped.names()))
         for each in shipped.names():
@@ -164,6 +165,7 @@ def main() -> None:
     logging.getLogger("wgan").handlers = [handler]
     try:
         code = app(standalone_mode=False, prog_name="wgan")
+        sys.stdout.flush()  # here, so that a reader who left is met below and not at exit
     except WganError as error:
         for line in str(error).splitlines():
             typer.echo(f"wgan: {line}", err=True)
@@ -175,4 +177,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("wgan: interrupted", err=True)
         code = 128 + 2  # the shell's own code for a second Ctrl-C: nothing was saved
+    except BrokenPipeError:  # `wgan configs | head -1`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + 13
     sys.exit(code)

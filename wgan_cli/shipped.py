@@ -14,9 +14,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def read(name: str) -> str:
+    """The text of a shipped config, its name with or without `.yaml`."""
+    stem = name.removesuffix(".yaml")
+    if stem not in names():
+        raise BadInputError(f"{name}: no shipped config; {_hint(stem)}")
+    return (FOLDER / f"{stem}.yaml").read_text(encoding="utf-8")
+
+
 def title(name: str) -> str:
     """The one-line comment that a shipped config begins with."""
-    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    return read(name).partition("\n")[0].lstrip("# ")
 
 
 def find_config(name: str) -> Path:
@@ -29,6 +37,9 @@ def find_config(name: str) -> Path:
     stem = name.removesuffix(".yaml")
     if stem in names():
         return FOLDER / f"{stem}.yaml"
+    raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
+
+
+def _hint(stem: str) -> str:
     near = difflib.get_close_matches(stem, names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else "`wgan configs` lists those that come with wgan"
-    raise BadInputError(f"{name}: no such file, nor a shipped config; {hint}")
+    return f"did you mean {near[0]}?" if near else "`wgan configs` lists those that come with wgan"

@@ -137,6 +137,8 @@ def run(config: RunConfig, device: torch.device, *, out: Path | None, name: str,
         try:
             with RunDir(path, config, trainer.step, device) as folder:
                 train(trainer, folder)
+        except torch.OutOfMemoryError as error:
+            raise WganError(f"{device}: out of memory; lower training.batch_size or the networks' width") from error
         except OSError as error:
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
@@ -171,32 +173,43 @@ def train(trainer: Trainer, run: RunDir) -> None:
     with bar, _Signals() as signals:
         while trainer.step < last:
             figures, real, fake = trainer.iterate()
-            step = trainer.step
             bar.update()
-            ends = step == last or signals.received is not None
-            times = [ends or step % every == 0 for every in (output.log_every, output.sample_every)]
-            saves = ends or step % output.checkpoint_every == 0
-            if not (saves or any(times)):  # is it time?
+            step, stop = trainer.step, signals.received
+            logs, shows, saves = (
+                step == last or step % every == 0
+                for every in (output.log_every, output.sample_every, output.checkpoint_every)
+            )
+            if not (logs or shows or saves or stop):  # is it time?
                 continue
             watch.pause()
-            if times[0]:
+            if logs:
                 figures |= config.data.figures(generate(trainer.sampler, latents))
                 told = _read(figures, trainer.critic, real, fake) | watch.speeds(step, config)
                 _check_finite(told, step)
                 run.scalars(told, step)
-                bar.set_postfix(gap=f"{told['critic/gap']:.4g}", refresh=False)
-            if times[1]:
+                bar.set_postfix(_in_short(told), refresh=False)
+            if shows:
                 run.picture(plots.picture(generate(trainer.sampler, latents), config.data), step)
-            if saves:
+            if saves or stop:
                 _check_weights(trainer)
                 run.checkpoint(trainer.state_dict(), step)
-            if signals.received is not None and step < last:
-                raise WganError(
-                    f"{signals.received.name}: stopped at iteration {step} of {last}, and saved there; go on with "
-                    f"`wgan train --config {run.path / 'config.yaml'} --out {run.path} --resume`",
-                    ExitCode.STOPPED,
-                )
+            if stop and step < last:
+                raise _stopped(stop, step, last, run.path)
             watch.go_on()
+
+
+def _stopped(by: signal.Signals, step: int, last: int, path: Path) -> WganError:
+    return WganError(
+        f"{by.name}: stopped at iteration {step} of {last}, and saved there; go on with "
+        f"`wgan train --config {path / 'config.yaml'} --out {path} --resume`",
+        ExitCode.STOPPED,
+    )
+
+
+def _in_short(figures: Mapping[str, float]) -> dict[str, str]:
+    """What the progress bar shows: the gap, and beside it what it is worth."""
+    names = ("critic/gap", "critic/lipschitz", "critic/w1")
+    return {name.removeprefix("critic/"): f"{figures[name]:.3g}" for name in names if name in figures}
 
 
 def _read(figures: Figures, critic: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
@@ -206,9 +219,8 @@ def _read(figures: Figures, critic: nn.Module, real: Tensor, fake: Tensor) -> di
     """
     critic.eval()
     points = torch.cat([real, fake, (real + fake) / 2])
-    largest = slopes(critic, points).max()
+    named = {**figures, "critic/lipschitz": slopes(critic, points).max()}
     critic.train()
-    named = {**figures, "critic/lipschitz": largest}
     values = torch.stack([value.float() for value in named.values()]).tolist()
     told = dict(zip(named, values, strict=True))
     if told["critic/lipschitz"] > 0:  # a critic that is flat everywhere says nothing
