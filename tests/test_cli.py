@@ -66,6 +66,16 @@ def test_sample_has_defaults_for_each_kind_of_data(wgan: Wgan) -> None:
     assert Image.open("density.png").size == (600, 400)
 
 
+def test_plot_draws_several_runs_in_one_picture(wgan: Wgan) -> None:
+    for out in ("one", "other"):
+        train(wgan, "--out", out)
+    assert wgan("plot", "one", "other").out == "plot.png\n"
+    assert Image.open("plot.png").size[0] == 1200
+    assert wgan("plot", "one", "--out", "x.svg").out == "x.svg\n"
+    refused(wgan("plot", "nothing"), "nothing")
+    refused(wgan("plot", "one", "--out", "x.jpg"), "must end in")
+
+
 def test_resume_is_one_line_for_ever(wgan: Wgan) -> None:
     line = ("--out", "run", "--resume")
     assert train(wgan, *line).out == "run\n"

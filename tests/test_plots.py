@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from wgan_cli import plots
 from wgan_cli.data import Mnist, Normal
+from wgan_cli.errors import BadInputError
 
 
 def test_pixels_are_rounded_to_the_nearest() -> None:
@@ -43,3 +46,45 @@ def test_a_picture_suits_the_data() -> None:
 
 def test_samples_that_are_all_alike_can_be_drawn() -> None:
     assert plots.picture(torch.full((64, 1), 2.5), Normal()).std() > 0
+
+
+def test_smoothing_keeps_straight_lines_and_means() -> None:
+    assert plots.smoothed([5.0] * 37).tolist() == pytest.approx([5.0] * 37)
+    line = [2.0 * i for i in range(60)]
+    assert plots.smoothed(line)[5:-5].tolist() == pytest.approx(line[5:-5])
+    assert plots.smoothed([1.0]).tolist() == [1.0]
+
+
+def curves(name: str, data: Normal | Mnist, **figures: float) -> plots.RunCurves:
+    lines = [{"step": step, **{key.replace("__", "/"): value for key, value in figures.items()}} for step in (1, 2, 3)]
+    grids = {step: plots.image_grid(torch.zeros(4, 1, 28, 28)) for step in range(1, 9)} if data.is_image else {}
+    return plots.RunCurves(name, lines, data, torch.randn(64, *data.shape), grids)
+
+
+def test_runs_are_drawn_together_with_a_legend_and_their_targets() -> None:
+    runs = [
+        curves("one", Normal(mean=3.0), critic__gap=0.5, samples__mean=2.9, critic__penalty=0.0),
+        curves("other", Normal(mean=3.0), critic__gap=0.7, samples__mean=3.1, critic__penalty=0.0),
+    ]
+    panels = {axes.get_title(): axes for axes in plots.curves_figure(runs).axes}
+    assert len(panels) == 3  # the gap, the mean, the densities: nobody has a penalty
+    mean = panels["mean of generated values"]
+    assert [text.get_text() for text in mean.get_legend().get_texts()] == ["one", "other", "target"]
+    assert [3.0, 3.0] in [list(line.get_ydata()) for line in mean.lines]
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels.values())
+
+
+def test_grids_are_shown_through_time() -> None:
+    figure = plots.curves_figure([curves("digits", Mnist(), critic__gap=1.0)])
+    strip = figure.axes[-1]
+    assert [text.get_text() for text in strip.texts] == [f"iteration {step}" for step in (1, 3, 5, 6, 8)]
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_a_figure_is_written_as_its_name_says(tmp_path: Path, ending: str) -> None:
+    figure = plots.curves_figure([curves("one", Normal(), critic__gap=1.0)])
+    plots.save(figure, tmp_path / f"x{ending}")
+    begins = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[ending]
+    assert (tmp_path / f"x{ending}").read_bytes().startswith(begins)
+    with pytest.raises(BadInputError, match="must end in"):
+        plots.save(figure, tmp_path / "x.jpg")

@@ -139,6 +139,18 @@ def sample(
 
 
 @app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders, drawn in one picture.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")] = Path("plot.png"),
+) -> None:
+    """Draw what runs logged, with samples of each, and print where the picture is."""
+    from wgan_cli import plots, sampling
+
+    plots.save(plots.curves_figure(sampling.curves(runs)), out)
+    typer.echo(out)
+
+
+@app.command()
 def configs(
     name: Annotated[str | None, typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,

@@ -71,6 +71,11 @@ class DataSpec(Choice, ABC):
     def is_image(self) -> bool:
         return len(self.shape) == 3
 
+    @property
+    def targets(self) -> dict[str, float]:
+        """What figures of this data would be for a perfect generator, where that is known: names of figures."""
+        return {}
+
     def figures(self, samples: Tensor) -> dict[str, Tensor]:
         """What is worth logging about generated `samples` (N, *shape): names of figures, 0-d tensors."""
         return {}
@@ -92,6 +97,10 @@ class Normal(DataSpec):
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.features,)
+
+    @property
+    def targets(self) -> dict[str, float]:
+        return {"samples/mean": self.mean, "samples/std": self.std}
 
     def load(self, device: torch.device) -> Dataset:
         return _NormalDataset(self)

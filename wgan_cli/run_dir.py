@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -211,6 +212,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def checkpoint_config(state: Mapping[str, Any], source: str) -> RunConfig:
     return config_from_dict(state["config"], source)
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The logged lines of a run, in order; a last one that is cut short (a live run's) is left out."""
+    try:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{run}: its metrics.jsonl can't be read ({error}); name a run's folder") from error
+
+
+def read_grids(run: Path) -> dict[int, Pixels]:
+    """The pictures of a run by iteration, each (H, W, C)."""
+    from PIL import Image
+
+    paths = sorted((run / "samples").glob("[0-9]*.png"))
+    return {int(path.stem): np.array(Image.open(path).convert("RGB")) for path in paths}
 
 
 def _cut_back(metrics: Path, step: int) -> None:

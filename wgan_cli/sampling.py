@@ -19,7 +19,7 @@ from wgan_cli import plots
 from wgan_cli.config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.models import Latent, averaged, generate
-from wgan_cli.run_dir import checkpoint_config, find_checkpoint, write_atomically, write_png
+from wgan_cli.run_dir import checkpoint_config, find_checkpoint, read_grids, read_metrics, write_atomically, write_png
 
 MOST_SEEDS = 10_000_000
 
@@ -122,3 +122,18 @@ def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) 
 def draw(loaded: LoadedGenerator, latents: Tensor, device: torch.device) -> Tensor:
     """Samples (N, *shape) of latents (N, dim)."""
     return generate(loaded.network, latents.to(device))
+
+
+def curves(runs: Sequence[Path], count: int = 4096) -> list[plots.RunCurves]:
+    """What `wgan plot` draws of each run folder: its figures, its grids, and `count` samples of plain values."""
+    drawn = []
+    device = torch.device("cpu")
+    names = [run.resolve().name for run in runs]
+    for run, name in zip(runs, names, strict=True):
+        lines = read_metrics(run)
+        loaded = load_generator(str(run), device)
+        latents = loaded.config.latent.from_seeds(range(1 if loaded.config.data.is_image else count))
+        samples = draw(loaded, latents, device)
+        shown = name if names.count(name) == 1 else str(run)
+        drawn.append(plots.RunCurves(shown, lines, loaded.config.data, samples, read_grids(run)))
+    return drawn
