@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args
 
@@ -10,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from wgan_cli.data import Data
+from wgan_cli.documents import Document, Key, dotted
 from wgan_cli.errors import BadInputError
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.models import Critic, Generator, Latent
@@ -83,9 +83,6 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-Key = tuple[str | int, ...]
-
-
 def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
     """The config in the file `name`, else the shipped config of that name, with `KEY=VALUE` overrides applied.
 
@@ -96,163 +93,40 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
-    document = _Document(str(path), text)
+    document = Document(str(path), text)
     for override in overrides:
         document.override(override)
-    return document.validate()
+    return _validated(document)
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
     """The config that `RunConfig.to_dict` gave, out of a checkpoint named `source`."""
-    return _Document(source, json.dumps(tree)).validate()
+    return _validated(Document(source, json.dumps(tree)))
 
 
-class _Document:
-    """A YAML mapping as plain containers, and where each key stands, so that a fault can be located."""
-
-    def __init__(self, source: str, text: str) -> None:
-        self.source = source
-        self.places: dict[Key, str] = {(): source}
-        node = _compose(text, source)
-        if node is None:
-            raise BadInputError(f"{source}: is empty; `wgan configs mnist_gp` prints an example")
-        if not isinstance(node, yaml.MappingNode):
-            raise BadInputError(f"{source}: must be a mapping of keys to values, such as `seed: 0`")
-        self.tree = self._plain(node, ())
-
-    def _plain(self, node: yaml.Node, key: Key, place: str | None = None) -> Any:
-        """The value of a node, with `self.places` filled for every key below it."""
-        self.places[key] = place or f"{self.source}:{node.start_mark.line + 1}"
-        if node.tag.removeprefix(_TAG) not in ("map", "seq", *_SCALARS):
-            raise BadInputError(f"{self.places[key]}: tags such as {node.tag} are not allowed; write a plain value")
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(item, (*key, i), place) for i, item in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return _scalar(node, self.places[key])
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            where = place or f"{self.source}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise BadInputError(f"{where}: a key must be a plain word")
-            name = key_node.value
-            if name in result:
-                raise BadInputError(f"{where}: {_dotted((*key, name))}: is given twice; keep one of them")
-            result[name] = self._plain(value_node, (*key, name), place)
-            self.places[(*key, name)] = where
-        return result
-
-    def override(self, text: str) -> None:
-        """Sets one dotted key: `training.iterations=10`. The value is YAML; a mapping replaces a whole one."""
-        name, equals, value = text.partition("=")
-        place = f"--set {text}"
-        keys = tuple(name.strip().split("."))
-        if not equals or not all(keys):
-            raise BadInputError(f"{place}: must be KEY=VALUE, such as training.iterations=10")
-        node = _compose(value, place)
-        if node is None:
-            raise BadInputError(f"{place}: has no value; write null to take a value away")
-        branch: Any = self.tree
-        for depth, key in enumerate(keys[:-1]):
-            branch = branch.setdefault(key, {})
-            if not isinstance(branch, dict):
-                raise BadInputError(f"{place}: {_dotted(keys[: depth + 1])} is no mapping, so nothing is below it")
-        branch[keys[-1]] = self._plain(node, keys, place)
-
-    def validate(self) -> RunConfig:
-        try:
-            # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
-            config = RunConfig.model_validate_json(json.dumps(self.tree))
-        except ValidationError as error:
-            faults = [self._located(self._key(fault), self._explain(fault)) for fault in error.errors()]
-        else:
-            faults = [self._located(key, message) for key, message in _pair_faults(config)]
-            if not faults:
-                return config
-        raise BadInputError("\n".join(dict.fromkeys(faults)))
-
-    def _key(self, fault: Mapping[str, Any]) -> Key:
-        """The config key of a pydantic fault: its location without the parts that only name a union's member."""
-        key: Key = ()
-        branch: Any = self.tree
-        *parts, last = fault["loc"]
-        for part in parts:
-            if not isinstance(branch, dict) or part in branch:
-                key = (*key, part)
-                branch = branch[part]
-        return (*key, last, "kind") if fault["type"] == "union_tag_invalid" else (*key, last)
-
-    def _explain(self, fault: Mapping[str, Any]) -> str:
-        message = _explain(fault)
-        above = self._key(fault)[:-1]
-        if fault["type"] == "extra_forbidden" and self.places.get((*above, "kind"), "").startswith("--set"):
-            message += f" (to change a kind, replace the whole mapping: --set '{_dotted(above)}={{kind: ...}}')"
-        return message
-
-    def _located(self, key: Key, message: str) -> str:
-        known = key
-        while known not in self.places:  # a missing key is told at the mapping that lacks it
-            known = known[:-1]
-        return f"{self.places[known]}: {_dotted(key) + ': ' if key else ''}{message}"
-
-
-def _dotted(key: Sequence[str | int]) -> str:
-    return ".".join(map(str, key))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars (`1e-4` is a number, `no` is a word), no aliases, no Python objects."""
-
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # PyYAML's own form
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases (*) are not allowed; write the value out", mark)
-        return super().compose_node(parent, index)
-
-
-_TAG = "tag:yaml.org,2002:"
-for _name, _pattern, _first in (
-    ("null", r"(~|null|Null|NULL|)", ["~", "n", "N", ""]),
-    ("bool", r"(true|True|TRUE|false|False|FALSE)", list("tTfF")),
-    ("int", r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-    ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))", list("-+.")),
-):
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern}$"), _first)
-
-_SCALARS: dict[str, Any] = {
-    "str": str,
-    "null": lambda text: None,
-    "bool": lambda text: text.lower() == "true",
-    "int": int,
-    "float": lambda text: float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")),
-}
-
-
-def _compose(text: str, source: str) -> yaml.Node | None:
-    """The tree of nodes, which knows its lines; nothing of it is built into objects."""
+def _validated(document: Document) -> RunConfig:
     try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_node()
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{source}:{mark.line + 1}" if mark and not source.startswith("--set") else source
-        raise BadInputError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
-        ) from error
-    except RecursionError as error:
-        raise BadInputError(f"{source}: not a config: it is nested too deep") from error
+        # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
+        config = RunConfig.model_validate_json(json.dumps(document.tree))
+    except ValidationError as error:
+        told = [(_key(fault, document), _explain(fault, document)) for fault in error.errors()]
+    else:
+        told = list(_pair_faults(config))
+        if not told:
+            return config
+    raise BadInputError("\n".join(dict.fromkeys(document.located(key, message) for key, message in told)))
 
 
-def _scalar(node: yaml.Node, where: str) -> Any:
-    try:
-        return _SCALARS[node.tag.removeprefix(_TAG)](node.value)
-    except ValueError as error:
-        raise BadInputError(f"{where}: {node.value}: {error}") from error
+def _key(fault: Mapping[str, Any], document: Document) -> Key:
+    """The config key of a pydantic fault: its location without the parts that only name a union's member."""
+    key: Key = ()
+    branch: Any = document.tree
+    *parts, last = fault["loc"]
+    for part in parts:
+        if not isinstance(branch, dict) or part in branch:
+            key = (*key, part)
+            branch = branch[part]
+    return (*key, last, "kind") if fault["type"] == "union_tag_invalid" else (*key, last)
 
 
 def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
@@ -275,13 +149,17 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
         yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
 
 
-def _explain(fault: Mapping[str, Any]) -> str:
+def _explain(fault: Mapping[str, Any], document: Document) -> str:
     """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
     kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return "unknown key" + _suggest(str(fault["loc"][-1]), list(_options(fault["loc"][:-1])[0].model_fields))
+        *above, word = _key(fault, document)
+        message = "unknown key" + _suggest(str(word), list(_options(fault["loc"][:-1])[0].model_fields))
+        if document.places.get((*above, "kind"), "").startswith("--set"):
+            message += f" (to change a kind, replace the whole mapping: --set '{dotted(above)}={{kind: ...}}')"
+        return message
     if kind == "union_tag_not_found":
         return "kind is missing" + _suggest("", [_tag(option) for option in _options(fault["loc"])])
     if kind == "union_tag_invalid":
