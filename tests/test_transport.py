@@ -200,11 +200,11 @@ def test_weights_broadcast_over_the_batch_and_have_gradients():
     assert gradcheck(lambda *given: wasserstein_1d(given[0], given[1], 2, *given[2:]), tracked(x, y, a, b))
 
 
-def test_a_large_weighted_sample_keeps_its_levels_in_float32():
-    x, a = normal(0, 200_000), masses(0, 200_000)
-    expected = wasserstein_1d(x, 2 * x + 1, 1, a, a)
-    actual = wasserstein_1d(x.float(), (2 * x + 1).float(), 1, a.float(), a.float())
-    assert actual.item() == pytest.approx(expected.item(), rel=1e-5)
+def test_a_light_weight_far_away_keeps_its_mass_in_float32():
+    """A running sum of float32 weights would know the last of these to 6 % only."""
+    x, a = torch.zeros(1000), torch.ones(1000)
+    x[-1], a[-1] = 1e6, 1e-3
+    assert wasserstein_1d(x, torch.zeros(1), 1, a).item() == pytest.approx(1e3 / 999.001, rel=1e-4)
 
 
 # --- against a normal --------------------------------------------------------------------------------------
@@ -636,6 +636,7 @@ def test_points_without_mass_do_not_count(dtype):
     with_them = sinkhorn(x, y, 0.05, 2, a, b)
     without = sinkhorn(x[a > 0], y[b > 0], 0.05, 2, a[a > 0], b[b > 0])
     assert with_them.converged
+    assert with_them.iterations < 2 * without.iterations
     assert (with_them.plan[2] == 0).all()
     torch.testing.assert_close(with_them.cost, without.cost, rtol=1e-4, atol=0)
     torch.testing.assert_close(with_them.plan[a > 0][:, b > 0], without.plan, rtol=0, atol=1e-4)
@@ -651,12 +652,26 @@ def test_a_single_point_has_a_single_plan():
 @pytest.mark.parametrize("max_iterations", [1, 2, 7, 30])
 def test_it_says_when_it_has_not_converged(max_iterations):
     x, y = normal(0, 30, 2), normal(1, 30, 2) + 2
-    with pytest.warns(RuntimeWarning, match=f"not converged: after {max_iterations} iterations"):
+    with pytest.warns(RuntimeWarning, match=f"not converged: after {max_iterations} iterations") as caught:
         result = sinkhorn(x, y, 1e-3, max_iterations=max_iterations)
+    assert caught[0].filename == __file__
     assert result.iterations == max_iterations
     assert not result.converged
     assert result.marginal_error > 1e-5
     assert result.plan.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize("max_iterations", [1, 20, 60, 300])
+@pytest.mark.parametrize("relative", [1e-6, 1e-4])
+def test_cut_short_at_a_tiny_epsilon_it_is_still_a_coupling_of_sorts(relative, max_iterations):
+    """The factors escape float32 here: it falls back on the log domain, and columns stay exact."""
+    x, y, a = normal(0, 12, 2).float(), 5 * normal(1, 9, 2).float(), masses(0, 12).float() ** 8
+    x[::3] += 30
+    epsilon = relative * (torch.cdist(x, y) ** 2).mean().item()
+    result = sinkhorn(x, y, epsilon, x_weights=a, max_iterations=max_iterations)
+    torch.testing.assert_close(result.plan.sum(0), torch.full((9,), 1 / 9), rtol=0, atol=1e-2)
+    assert result.marginal_error < 2
 
 
 def test_in_a_batch_each_problem_says_for_itself_whether_it_converged():
@@ -709,6 +724,17 @@ def test_gradient_is_finite_where_points_coincide(dtype, p):
     (x,) = tracked(normal(0, 6, 2).to(dtype))
     sinkhorn_divergence(x, x.detach(), 0.1, p).backward()
     torch.testing.assert_close(x.grad, torch.zeros_like(x), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [17, 61, 130])
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 2e-3), (DOUBLE, 3e-4)])
+def test_gradient_between_equal_clouds_is_small_though_its_system_is_singular(seed, dtype, relative):
+    """Plans near the identity leave conjugate gradients nothing but rounding, which must not be amplified."""
+    (x,) = tracked(torch.randn(12, 2, generator=torch.Generator().manual_seed(seed)).to(dtype))
+    epsilon = relative * (torch.cdist(x, x) ** 2).mean().item()
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-9
+    sinkhorn(x, x.detach(), epsilon, tolerance=tolerance).cost.backward()
+    assert x.grad.norm() < 0.02
 
 
 @pytest.mark.parametrize("relative", [1e-3, 1e-2, 0.1])
@@ -786,8 +812,9 @@ def test_gradient_of_divergence_is_right(p):
 
 
 def test_divergence_warns_too():
-    with pytest.warns(RuntimeWarning, match="sinkhorn_divergence has not converged"):
+    with pytest.warns(RuntimeWarning, match="sinkhorn_divergence has not converged") as caught:
         sinkhorn_divergence(normal(0, 30, 2), normal(1, 30, 2), 1e-3, max_iterations=3)
+    assert caught[0].filename == __file__
 
 
 # --- refusals ----------------------------------------------------------------------------------------------

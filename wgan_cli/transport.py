@@ -536,7 +536,7 @@ def _newton_step(
     new_u = u * (s / s.abs().amax(-1, keepdim=True).clamp_min(1)).exp()
     new_v = torch.where(b > _invisible(b), b / _times(kernel.mT, new_u), 1)
     error = (a - new_u * _times(kernel, new_v)).abs().sum(-1)
-    better = (error < missing.abs().sum(-1)) & _bounded(new_u) & _bounded(new_v)
+    better = error < missing.abs().sum(-1)
     u = torch.where(better.unsqueeze(-1), new_u, u)
     return u, torch.where(better.unsqueeze(-1), new_v, v), bool((better | ~unmet).all()), spent
 
