@@ -52,13 +52,13 @@ def idx_file(values: torch.Tensor) -> bytes:
 
 @pytest.fixture
 def made_up_mnist(tmp_path: Path) -> Path:
-    """A root folder with 96 training and 32 test images: sample i is a square whose place and grey tell i."""
+    """A root folder with 96 training and 32 test images: sample i is a square whose grey is its own."""
     raw = tmp_path / "made_up" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for prefix, count in (("train", 96), ("t10k", 32)):
+    for prefix, count, grey in (("train", 96, 100), ("t10k", 32, 200)):
         images = torch.zeros(count, 28, 28, dtype=torch.uint8)
         for i in range(count):
-            images[i, i % 20 : i % 20 + 8, (i * 7) % 20 : (i * 7) % 20 + 8] = 100 + i
+            images[i, i % 20 : i % 20 + 8, (i * 7) % 20 : (i * 7) % 20 + 8] = grey + i
         labels = torch.arange(count, dtype=torch.uint8) % 10
         (raw / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_file(images)))
         (raw / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_file(labels)))

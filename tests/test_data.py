@@ -36,6 +36,16 @@ def test_normal_density_is_a_density_with_the_right_moments() -> None:
     assert [weighted(0), weighted(1), weighted(2)] == pytest.approx([1, 3, 9 + 4], rel=1e-5)
 
 
+def test_the_normals_figures_hold_the_distance_to_the_normal_itself() -> None:
+    dataset = Normal(mean=3.0, std=2.0).load(CPU)
+    draws = torch.randn(200_000, 1, generator=stream())
+    exact = dataset.figures(draws * 2 + 3)
+    assert exact["samples/mean"].item() == pytest.approx(3, abs=0.02)
+    assert exact["samples/std"].item() == pytest.approx(2, abs=0.02)
+    assert exact["truth/w1"].item() < 0.02
+    assert dataset.figures(draws * 2 + 4)["truth/w1"].item() == pytest.approx(1, abs=0.02)  # W1 of a shift
+
+
 def test_batches_of_the_normal_are_fresh() -> None:
     batches = Normal().load(CPU).batches(16, stream())
     assert not torch.equal(batches.next(), batches.next())
@@ -60,6 +70,27 @@ def test_mnist_goes_on_in_the_middle_of_a_pass(made_up_mnist: Path) -> None:
     resumed = dataset.batches(32, stream(99))
     resumed.load_state_dict(state)
     assert all(torch.equal(resumed.next(), batch) for batch in expected)
+
+
+def test_held_out_images_are_of_the_other_split(made_up_mnist: Path) -> None:
+    spec = Mnist(root=str(made_up_mnist), checksums=False)
+    for split, other in (("train", "test"), ("test", "train")):
+        heldout = spec.model_copy(update={"split": split}).load(CPU).heldout()
+        assert heldout is not None
+        others = data.scale(spec.model_copy(update={"split": other}).read("images")).flatten(1)
+        differences = (heldout.flatten(1)[:, None] - others).abs().amax(2)
+        assert (differences.amin(1) == 0).all()
+
+
+def test_the_truth_of_images_is_an_exact_distance_beside_its_floor(made_up_mnist: Path) -> None:
+    dataset = Mnist(root=str(made_up_mnist), checksums=False).load(CPU)
+    heldout = dataset.heldout()
+    assert heldout is not None
+    same = dataset.truth(heldout.flip(0))
+    assert same["truth/w1"].item() == pytest.approx(0, abs=1e-2)
+    shifted = dataset.truth(heldout + 0.5)  # W1 of a shift is its length
+    assert shifted["truth/w1"].item() == pytest.approx(0.5 * 28, rel=1e-4)
+    assert shifted["truth/w1_floor"].item() > 1
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 96), ("test", 32)])

@@ -9,7 +9,7 @@ from wgan_cli import models
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.run_dir import checkpoints, read_newest
-from wgan_cli.training import Trainer, run
+from wgan_cli.training import Trainer, _Reporter, run
 
 CPU = torch.device("cpu")
 QUICK = ("generator.hidden=[8]", "critic.hidden=[8]", "training.batch_size=16", "training.n_critic=2")
@@ -37,7 +37,7 @@ def test_a_run_writes_what_the_design_promises(tmp_path: Path) -> None:
     assert [p.stem for p in sorted((path / "samples").iterdir())] == ["000000003", "000000006"]
     assert [p.stem for p in checkpoints(path)] == ["000000006", "000000004"]
     names = {"critic/gap", "critic/real", "critic/fake", "critic/penalty", "critic/loss", "critic/lipschitz"}
-    names |= {"generator/loss", "samples/mean", "samples/std"}
+    names |= {"generator/loss", "samples/mean", "samples/std", "truth/w1"}
     names |= {"speed/iterations_per_second", "speed/images_per_second"}
     assert names <= lines(path)[-1].keys()
 
@@ -176,6 +176,30 @@ def test_samples_come_from_the_average_where_it_is_on() -> None:
     raw = models.generate(with_average.generator, latents)
     assert torch.equal(models.generate(without.sampler, latents), raw)  # keeping an average changes no training
     assert not torch.equal(models.generate(with_average.sampler, latents), raw)
+
+
+def test_images_are_told_of_by_held_out_ones(tmp_path: Path, made_up_mnist: Path) -> None:
+    images = f"data={{kind: mnist, checksums: false, root: {made_up_mnist}}}"
+    told = lines(run(config("normal_gp", images), CPU, out=tmp_path / "run", name="x"))
+    assert [line["step"] for line in told] == [2, 3, 4, 6]  # the grid of iteration 3 has a line of its own
+    assert all("critic/gap_heldout" in line for line in told if line["step"] != 3)
+    assert told[1].keys() == {"step", "truth/w1", "truth/w1_floor"}
+    assert told[3].keys() > {"truth/w1", "critic/gap"}
+
+
+def test_a_gap_that_stays_negative_is_explained_once(caplog: pytest.LogCaptureFixture) -> None:
+    two_sided = Trainer(config("normal_gp", "lipschitz.sided=two"), CPU)
+    one_sided = Trainer(config("normal_gp", "lipschitz.sided=one"), CPU)
+    for trainer, warnings in ((two_sided, 1), (one_sided, 0)):
+        caplog.clear()
+        reporter = _Reporter(trainer)
+        for gap in [-1.0] * (reporter.PATIENCE - 1) + [1.0]:
+            reporter._watch_sign(gap)
+        assert not caplog.records  # it may pass
+        for gap in [-1.0] * 3 * reporter.PATIENCE:
+            reporter._watch_sign(gap)
+        assert len(caplog.records) == warnings
+    assert "lipschitz.sided: one" in two_sided.config.lipschitz.advice_on_negative_gap()
 
 
 def test_networks_begin_alike_whatever_the_data_order_drew() -> None:

@@ -15,6 +15,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from wgan_cli.errors import BadInputError
 from wgan_cli.spec import Choice
+from wgan_cli.transport import exact_wasserstein, wasserstein_1d_normal
 
 
 class Batches(ABC):
@@ -48,6 +50,18 @@ class Dataset(ABC):
     @abstractmethod
     def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
         """Batches whose order or values are drawn from `generator` alone (it must live on the device)."""
+
+    def heldout(self) -> Tensor | None:
+        """Real samples (N, *shape) that training never sees; None where every batch is fresh anyway."""
+        return None
+
+    def figures(self, samples: Tensor) -> dict[str, Tensor]:
+        """What is cheap enough to log of generated `samples` (N, *shape) at any time: names, and 0-d tensors."""
+        return {}
+
+    def truth(self, samples: Tensor) -> dict[str, Tensor]:
+        """Distances of generated `samples` (N, *shape) to real ones, computed without any critic."""
+        return {}
 
 
 class DataSpec(Choice, ABC):
@@ -76,10 +90,6 @@ class DataSpec(Choice, ABC):
         """What figures of this data would be for a perfect generator, where that is known: names of figures."""
         return {}
 
-    def figures(self, samples: Tensor) -> dict[str, Tensor]:
-        """What is worth logging about generated `samples` (N, *shape): names of figures, 0-d tensors."""
-        return {}
-
     def density(self, x: Tensor) -> Tensor | None:
         """The target's probability density at each value of `x`, where it is known in closed form."""
         return None
@@ -105,9 +115,6 @@ class Normal(DataSpec):
     def load(self, device: torch.device) -> Dataset:
         return _NormalDataset(self)
 
-    def figures(self, samples: Tensor) -> dict[str, Tensor]:
-        return {"samples/mean": samples.mean(), "samples/std": samples.std()}
-
     def density(self, x: Tensor) -> Tensor | None:
         return torch.exp(-0.5 * ((x - self.mean) / self.std) ** 2) / (self.std * math.sqrt(2 * math.pi))
 
@@ -118,6 +125,15 @@ class _NormalDataset(Dataset):
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
         return _NormalBatches(self.spec, batch_size, generator)
+
+    def figures(self, samples: Tensor) -> dict[str, Tensor]:
+        """Of all values pooled; W1 is exact for them, to the normal itself and not to a sample of it."""
+        values = samples.flatten().cpu()  # a few thousand; MPS has no float64
+        return {
+            "samples/mean": values.mean(),
+            "samples/std": values.std(),
+            "truth/w1": wasserstein_1d_normal(values, self.spec.mean, self.spec.std),
+        }
 
 
 @dataclass(frozen=True)
@@ -178,11 +194,17 @@ class Mnist(DataSpec):
         return Path(root).expanduser() / "MNIST" / "raw"
 
     def load(self, device: torch.device) -> Dataset:
+        other = self.model_copy(update={"split": "test" if self.split == "train" else "train"})
+        images, heldout = (spec._images().to(device) for spec in (self, other))
+        return ImageDataset(images, heldout, where=f"data.split: {self.split}")
+
+    def _images(self) -> Tensor:
+        """The split's images (N, 1, 28, 28), uint8 on the CPU."""
         images = self.read("images")
         if images.shape[1:] != self.shape[1:]:
             got = " x ".join(map(str, images.shape[1:]))
             raise BadInputError(f"{self.folder}: images of {got} pixels, where MNIST has 28 x 28")
-        return ImageDataset(images.unsqueeze(1).to(device), where=f"data.split: {self.split}")
+        return images.unsqueeze(1)
 
     def read(self, part: Literal["images", "labels"]) -> Tensor:
         """The split's images (N, 28, 28) or labels (N,), uint8 on the CPU, downloaded first where absent."""
@@ -261,7 +283,33 @@ class ImageDataset(Dataset):
     """Images (N, C, H, W) as uint8 on the device: a quarter of the memory of float32, and of its traffic."""
 
     images: Tensor
+    others: Tensor
+    """Images that training never sees."""
     where: str
+
+    @cached_property
+    def _reference(self) -> tuple[Tensor, Tensor]:
+        """Two sets of as many held-out samples, at most 1,000 each, chosen once and for all."""
+        chosen = torch.randperm(len(self.others), generator=torch.Generator().manual_seed(0))
+        count = min(len(self.others) // 2, 1000)
+        parts = (self.others[part.to(self.others.device)] for part in chosen[: 2 * count].split(count))
+        first, second = (scale(part) for part in parts)
+        return first, second
+
+    @cached_property
+    def _floor(self) -> Tensor:
+        """W1 between the two sets: what a perfect generator would have."""
+        first, second = self._reference
+        return exact_wasserstein(first.flatten(1), second.flatten(1))
+
+    def heldout(self) -> Tensor | None:
+        return self._reference[0]
+
+    def truth(self, samples: Tensor) -> dict[str, Tensor]:
+        """Exact W1 in the critic's own unit (Euclidean, pixels in [-1, 1]), and its floor: real against real."""
+        first, _ = self._reference
+        distance = exact_wasserstein(samples[: len(first)].flatten(1), first.flatten(1))
+        return {"truth/w1": distance, "truth/w1_floor": self._floor}
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
         if batch_size > len(self.images):

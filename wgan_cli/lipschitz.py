@@ -50,6 +50,10 @@ class LipschitzSpec(Choice, ABC):
         """Acts on the critic's parameters in place, after each of its optimizer's steps."""
         return
 
+    def advice_on_negative_gap(self) -> str | None:
+        """What to do about a gap that stays negative, where the strategy itself can be the cause."""
+        return None
+
     @property
     @abstractmethod
     def bounds_slope(self) -> bool:
@@ -101,6 +105,14 @@ class GradientPenalty(LipschitzSpec):
     @property
     def bounds_slope(self) -> bool:
         return True
+
+    def advice_on_negative_gap(self) -> str | None:
+        if self.sided == "one":
+            return None
+        return (
+            "the two-sided penalty holds the slope on the wrong sign, as it would have to pass zero to change; "
+            "use lipschitz.sided: one, or a weight near 0.1"
+        )
 
     def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
         norms = slopes(critic, between(real, fake, generator), create_graph=True)

@@ -4,7 +4,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -32,7 +33,8 @@ class Trainer:
         """Raises `WganError` where the data can't be had or doesn't fit; nothing is written."""
         self.config, self.device, self.step = config, device, 0
         self.streams = Streams(config.seed, device)
-        self.batches = config.data.load(device).batches(config.training.batch_size, self.streams.data)
+        self.dataset = config.data.load(device)
+        self.batches = self.dataset.batches(config.training.batch_size, self.streams.data)
         torch.manual_seed(config.seed)  # networks are made on the CPU, so they begin alike on every device
         self.generator = config.generator.build(config.latent, config.data.shape).to(device)
         self.critic = config.critic.build(config.data.shape).to(device)
@@ -55,8 +57,8 @@ class Trainer:
     def iterate(self) -> tuple[Figures, Tensor, Tensor]:
         """One iteration: `n_critic` critic steps and one generator step.
 
-        Returns the figures of the last critic step and the generator step, on the device, with the real and
-        fake batch of that critic step.
+        Returns the figures of the last critic step and of the generator step, on the device, with the real and
+        the fake batch of that critic step.
         """
         batch_size = self.config.training.batch_size
         for _ in range(self.config.training.n_critic):
@@ -165,14 +167,11 @@ def train(trainer: Trainer, run: RunDir) -> None:
     """
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
-    # The grid shows the samples of seeds 0, 1, 2, ...: what `wgan sample` draws for them. The normal is judged
-    # by its density, which takes more of them.
-    latents = config.latent.from_seeds(range(64 if config.data.is_image else 4096)).to(trainer.device)
-    watch = _Stopwatch(trainer.step)
+    reporter = _Reporter(trainer)
     bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None, dynamic_ncols=True)
     with bar, _Signals() as signals:
         while trainer.step < last:
-            figures, real, fake = trainer.iterate()
+            batch_figures = trainer.iterate()
             bar.update()
             step, stop = trainer.step, signals.received
             logs, shows, saves = (
@@ -181,21 +180,79 @@ def train(trainer: Trainer, run: RunDir) -> None:
             )
             if not (logs or shows or saves or stop):  # is it time?
                 continue
-            watch.pause()
-            if logs:
-                figures |= config.data.figures(generate(trainer.sampler, latents))
-                told = _read(figures, trainer.critic, real, fake) | watch.speeds(step, config)
-                _check_finite(told, step)
-                run.scalars(told, step)
-                bar.set_postfix(_in_short(told), refresh=False)
-            if shows:
-                run.picture(plots.picture(generate(trainer.sampler, latents), config.data), step)
-            if saves or stop:
-                _check_weights(trainer)
-                run.checkpoint(trainer.state_dict(), step)
-            if stop and step < last:
-                raise _stopped(stop, step, last, run.path)
-            watch.go_on()
+            with reporter.watch.paused():
+                figures = reporter.figures(*batch_figures) if logs else {}
+                if shows:
+                    figures |= reporter.truth()
+                    run.picture(reporter.picture(), step)
+                if figures:
+                    run.scalars(figures, step)
+                    bar.set_postfix(_in_short(figures), refresh=False)
+                if saves or stop:
+                    _check_weights(trainer)
+                    run.checkpoint(trainer.state_dict(), step)
+                if stop and step < last:
+                    raise _stopped(stop, step, last, run.path)
+
+
+class _Reporter:
+    """What is told of a training run, beside the iterations and without any part in them."""
+
+    GRID, HELDOUT, VALUES, TRUTH = 64, 256, 4096, 1000
+    PATIENCE = 10
+    """Logged iterations in a row with a negative gap, after which it is no passing thing."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        data = trainer.config.data
+        # Seeds 0, 1, 2, ...: the grid shows what `wgan sample` draws for them. The normal is judged by its density.
+        count = self.TRUTH if data.is_image else -(-self.VALUES // math.prod(data.shape))
+        self._latents = trainer.config.latent.from_seeds(range(count)).to(trainer.device)
+        self._trainer, self._negatives, self._advised = trainer, 0, False
+        self.watch = _Stopwatch(trainer.step)
+
+    def _samples(self, count: int | None = None) -> Tensor:
+        return generate(self._trainer.sampler, self._latents[:count])
+
+    def picture(self) -> plots.Pixels:
+        data = self._trainer.config.data
+        return plots.picture(self._samples(self.GRID if data.is_image else None), data)
+
+    def truth(self) -> dict[str, float]:
+        """The distances that take too long for every logged iteration."""
+        return {name: value.item() for name, value in self._trainer.dataset.truth(self._samples()).items()}
+
+    def figures(self, batch_figures: Figures, real: Tensor, fake: Tensor) -> dict[str, float]:
+        """The figures as numbers, in one wait for the device. Raises `WganError` where one is not finite.
+
+        The critic's slope is looked at on the real and fake samples and midway between them, in evaluation mode.
+        """
+        trainer = self._trainer
+        named = {**batch_figures}
+        trainer.critic.eval()
+        named["critic/lipschitz"] = slopes(trainer.critic, torch.cat([real, fake, (real + fake) / 2])).max()
+        heldout = trainer.dataset.heldout()
+        if heldout is not None:
+            with torch.no_grad():
+                scores = trainer.critic(heldout[: self.HELDOUT]).mean(), trainer.critic(fake).mean()
+            named["critic/gap_heldout"] = scores[0] - scores[1]
+        trainer.critic.train()
+        if not trainer.config.data.is_image:
+            named |= trainer.dataset.figures(self._samples())
+        values = torch.stack([value.float().to(real.device) for value in named.values()]).tolist()
+        told = dict(zip(named, values, strict=True))
+        _check_finite(told, trainer.step)
+        if told["critic/lipschitz"] > 0:  # a critic that is flat everywhere says nothing
+            told["critic/w1"] = told["critic/gap"] / told["critic/lipschitz"]
+        self._watch_sign(told["critic/gap"])
+        return told | self.watch.speeds(trainer.step, trainer.config)
+
+    def _watch_sign(self, gap: float) -> None:
+        """Says once when the gap stays negative and the strategy can be the cause."""
+        self._negatives = self._negatives + 1 if gap < 0 else 0
+        advice = self._trainer.config.lipschitz.advice_on_negative_gap()
+        if advice and self._negatives >= self.PATIENCE and not self._advised:
+            log.warning("critic/gap was negative at the last %d logged iterations: %s", self.PATIENCE, advice)
+            self._advised = True
 
 
 def _stopped(by: signal.Signals, step: int, last: int, path: Path) -> WganError:
@@ -210,22 +267,6 @@ def _in_short(figures: Mapping[str, float]) -> dict[str, str]:
     """What the progress bar shows: the gap, and beside it what it is worth."""
     names = ("critic/gap", "critic/lipschitz", "critic/w1")
     return {name.removeprefix("critic/"): f"{figures[name]:.3g}" for name in names if name in figures}
-
-
-def _read(figures: Figures, critic: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
-    """The figures as numbers, in one wait for the device, with the critic's slope and what the gap then says.
-
-    The slope is looked at on the real and fake samples and midway between them, in evaluation mode.
-    """
-    critic.eval()
-    points = torch.cat([real, fake, (real + fake) / 2])
-    named = {**figures, "critic/lipschitz": slopes(critic, points).max()}
-    critic.train()
-    values = torch.stack([value.float() for value in named.values()]).tolist()
-    told = dict(zip(named, values, strict=True))
-    if told["critic/lipschitz"] > 0:  # a critic that is flat everywhere says nothing
-        told["critic/w1"] = told["critic/gap"] / told["critic/lipschitz"]
-    return told
 
 
 def _check_finite(figures: Mapping[str, float], step: int) -> None:
@@ -256,10 +297,10 @@ class _Stopwatch:
     def __init__(self, step: int) -> None:
         self._step, self._spent, self._since = step, 0.0, time.perf_counter()
 
-    def pause(self) -> None:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
         self._spent += time.perf_counter() - self._since
-
-    def go_on(self) -> None:
+        yield
         self._since = time.perf_counter()
 
     def speeds(self, step: int, config: RunConfig) -> dict[str, float]:
