@@ -11,6 +11,8 @@ from wgan_cli.training import Trainer
 def test_a_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shipped.find_config("mnist_gp.yaml") == shipped.find_config("mnist_gp") == shipped.FOLDER / "mnist_gp.yaml"
+    Path("mnist_gp").mkdir()  # a run's folder, say
+    assert shipped.find_config("mnist_gp") == shipped.FOLDER / "mnist_gp.yaml"
     Path("mnist_gp.yaml").write_text("mine")
     assert shipped.find_config("mnist_gp.yaml") == Path("mnist_gp.yaml")
 

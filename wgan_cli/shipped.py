@@ -32,11 +32,11 @@ def find_config(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
+    stem = name.removesuffix(".yaml")
+    if stem in names():  # even beside a folder of that name, such as a run's
+        return FOLDER / f"{stem}.yaml"
     if path.is_dir():
         raise BadInputError(f"{name}: is a folder; name a config file, or one that `wgan configs` lists")
-    stem = name.removesuffix(".yaml")
-    if stem in names():
-        return FOLDER / f"{stem}.yaml"
     raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
 
 
