@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 import torch
-from wgan_cli.transport import wasserstein_1d_normal
 
 from wgan_cli.config import load_config
 from wgan_cli.devices import pick_device
 from wgan_cli.models import generate
 from wgan_cli.sampling import load_generator
 from wgan_cli.training import run
+from wgan_cli.transport import wasserstein_1d_normal
 
 VALUES = 20_000
 FIRST_SEED = 1_000_000  # latents that no grid has shown
