@@ -167,7 +167,7 @@ def test_out_holding_another_run_is_left_as_it_is(wgan: Wgan) -> None:
 
 def test_bad_checkpoints_are_named(wgan: Wgan) -> None:
     Path("x.pt").write_bytes(b"no checkpoint")
-    refused(wgan("sample", "--ckpt", "x.pt"), "x.pt: truncated, damaged, or no checkpoint")
+    refused(wgan("sample", "--ckpt", "x.pt"), "x.pt: truncated, damaged, or not a file of torch's")
     Path("empty").mkdir()
     refused(wgan("sample", "--ckpt", "empty"), "holds no checkpoint")
     train(wgan, "--out", "run")

@@ -3,6 +3,7 @@
 Rooms that need torch are imported inside the commands that need them: help and listings answer at once.
 """
 
+import json
 import logging
 import os
 import sys
@@ -139,6 +140,50 @@ def sample(
 
 
 @app.command()
+def distance(
+    a: Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, mnist:train, mnist:test.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")],
+    method: Annotated[
+        str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d or critic.", metavar="METHOD")
+    ] = "exact",
+    p: Annotated[float, typer.Option("--p", min=1, help="The order: W_p, costs ‖x − y‖^p.")] = 1,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Sinkhorn's blur, in units of the cost. [default: mean cost / 100]")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="At most so many samples of each, drawn by --seed.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="For the draw of samples, directions and the critic.")] = 0,
+    config: Annotated[
+        str | None, typer.Option(help="The critic's YAML: critic, lipschitz, optimizer, steps, ...", metavar="FILE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw costs and plan (exact, sinkhorn): .png, .svg, .pdf.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Measure the distance between two sets of samples."""
+    import torch
+
+    from wgan_cli import distances, plots
+
+    if config is not None and method != "critic":
+        raise BadInputError("--config: is for --method critic")
+    if plot is not None and method not in distances.WITH_PLAN:
+        raise BadInputError(f"--plot: draws a plan, which {method} has not; use {' or '.join(distances.WITH_PLAN)}")
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (distances.read_points(source, num, generator) for source in (a, b))
+    asked = distances.Question(x, y, p=p, epsilon=epsilon, seed=seed, fit=distances.load_fit(config))
+    found = distances.answer(asked, method)
+    if plot is not None and found.plan is not None:
+        plots.save(plots.plan_figure(x, y, found.plan, p), plot)
+    told = {"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}
+    if as_json:
+        typer.echo(json.dumps(told, allow_nan=False))
+    else:
+        for name, value in told.items():
+            typer.echo(f"{name:20}  {f'{value:.6g}' if isinstance(value, float) else value}")
+
+
+@app.command()
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders, drawn in one picture.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")] = Path("plot.png"),
@@ -157,8 +202,6 @@ def configs(
 ) -> None:
     """List the configs that come with wgan, or print one."""
     if schema:
-        import json
-
         from wgan_cli.config import RunConfig
 
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))

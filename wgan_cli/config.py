@@ -2,8 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -17,6 +18,8 @@ from wgan_cli.objectives import Objective, Wasserstein
 from wgan_cli.optimizers import Optimizers
 from wgan_cli.shipped import find_config
 from wgan_cli.spec import Choice, Spec
+
+Loaded = TypeVar("Loaded", bound=BaseModel)
 
 
 class TrainingSpec(Spec):
@@ -88,33 +91,48 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises `BadInputError` with one line a fault, each naming the file, the line and the key.
     """
-    path = find_config(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
-    document = Document(str(path), text)
+    document = _read(find_config(name))
     for override in overrides:
         document.override(override)
-    return _validated(document)
+    return _checked(document)
+
+
+def load_spec(path: Path, model: type[Loaded]) -> Loaded:
+    """Another spec than a run's, read from a YAML file as strictly."""
+    return _validated(_read(path), model)
+
+
+def _read(path: Path) -> Document:
+    try:
+        return Document(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
     """The config that `RunConfig.to_dict` gave, out of a checkpoint named `source`."""
-    return _validated(Document(source, json.dumps(tree)))
+    return _checked(Document(source, json.dumps(tree)))
 
 
-def _validated(document: Document) -> RunConfig:
+def _checked(document: Document) -> RunConfig:
+    config = _validated(document, RunConfig)
+    _raise(document, _pair_faults(config))
+    return config
+
+
+def _validated(document: Document, model: type[Loaded]) -> Loaded:
     try:
         # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
-        config = RunConfig.model_validate_json(json.dumps(document.tree))
+        return model.model_validate_json(json.dumps(document.tree))
     except ValidationError as error:
-        told = [(_key(fault, document), _explain(fault, document)) for fault in error.errors()]
-    else:
-        told = list(_pair_faults(config))
-        if not told:
-            return config
-    raise BadInputError("\n".join(dict.fromkeys(document.located(key, message) for key, message in told)))
+        _raise(document, ((_key(fault, document), _explain(fault, document, model)) for fault in error.errors()))
+        raise
+
+
+def _raise(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
+    told = dict.fromkeys(document.located(key, message) for key, message in faults)
+    if told:
+        raise BadInputError("\n".join(told))
 
 
 def _key(fault: Mapping[str, Any], document: Document) -> Key:
@@ -149,22 +167,22 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
         yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
 
 
-def _explain(fault: Mapping[str, Any], document: Document) -> str:
+def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
     """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
     kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
         *above, word = _key(fault, document)
-        message = "unknown key" + _suggest(str(word), list(_options(fault["loc"][:-1])[0].model_fields))
+        message = "unknown key" + _suggest(str(word), list(_options(model, fault["loc"][:-1])[0].model_fields))
         if document.places.get((*above, "kind"), "").startswith("--set"):
             message += f" (to change a kind, replace the whole mapping: --set '{dotted(above)}={{kind: ...}}')"
         return message
     if kind == "union_tag_not_found":
-        return "kind is missing" + _suggest("", [_tag(option) for option in _options(fault["loc"])])
+        return "kind is missing" + _suggest("", [_tag(option) for option in _options(model, fault["loc"])])
     if kind == "union_tag_invalid":
         return f"unknown: {context['tag']}" + _suggest(
-            context["tag"], [_tag(option) for option in _options(fault["loc"])]
+            context["tag"], [_tag(option) for option in _options(model, fault["loc"])]
         )
     message = fault["msg"].replace("Input should be", "must be", 1)
     if kind in ("too_long", "too_short"):
@@ -183,9 +201,9 @@ def _tag(option: type[BaseModel]) -> str:
     return str(option.model_fields["kind"].default)
 
 
-def _options(location: Sequence[str | int]) -> list[type[BaseModel]]:
-    """The config classes that may stand at a pydantic location, which names the member of each union."""
-    options: list[type[BaseModel]] = [RunConfig]
+def _options(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The config classes that may stand at a pydantic location in `model`; it names the member of each union."""
+    options: list[type[BaseModel]] = [model]
     for part in location:
         members: list[type[BaseModel]] = [o for o in options if issubclass(o, Choice) and _tag(o) == part]
         if members:

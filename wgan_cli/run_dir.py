@@ -12,6 +12,7 @@ import os
 import pickle
 import platform
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -188,18 +189,26 @@ def find_checkpoint(target: str) -> dict[str, Any]:
     return state
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of one checkpoint, on the CPU. Raises `WganError` for a file that is none, or not whole."""
+def load_plain(path: Path) -> Any:
+    """What torch saved in `path`, on the CPU, where it is plain containers and tensors; nothing in it is run.
+
+    Raises `BadInputError` for any other file.
+    """
     try:
         if not zipfile.is_zipfile(path):  # torch would take anything else for a pickle
-            raise BadInputError(f"{path}: truncated, damaged, or no checkpoint")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's")
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInputError(f"{path}: refused: holds more than plain tensors, so it may carry code") from error
     except OSError as error:
         raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BadInputError(f"{path}: truncated, damaged, or no checkpoint") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, struct.error) as error:  # all seen on flipped bits
+        raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one checkpoint, on the CPU. Raises `BadInputError` for a file that is none, or not whole."""
+    state = load_plain(path)
     if not isinstance(state, dict) or "format" not in state:
         raise BadInputError(f"{path}: not a checkpoint of wgan")
     if state["format"] != CHECKPOINT_FORMAT:

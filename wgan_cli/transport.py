@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 __all__ = [
     "SinkhornResult",
+    "exact_plan",
     "exact_wasserstein",
     "gaussian_w2",
     "gaussian_w2_squared",
@@ -284,6 +285,17 @@ def exact_wasserstein(
         lengths = torch.linalg.vector_norm((x_flat[problem, i] - y_flat[problem, j]).double(), dim=-1)
         distances.append(_power_mean(lengths, mass, p))
     return torch.stack(distances).reshape(batch).to(x.dtype)
+
+
+def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
+    """The plan that `exact_wasserstein` prices: mass moved from each of x (n, D) to each of y (m, D), (n, m)."""
+    _check_order(p)
+    x_weights, y_weights, batch = _check_problem(x, y, None, None, point_dims=2)
+    if batch:
+        raise ValueError("x and y must be one problem, (n, D) and (m, D), to have one plan")
+    _check_memory("exact_plan", SIMPLEX_MATRICES * 8 * len(x) * len(y), torch.device("cpu"))
+    i, j, mass = _optimal_pairs(x, y, _masses(x_weights, x, batch), _masses(y_weights, y, batch), p)
+    return x.new_zeros(len(x), len(y)).index_put((i, j), mass.to(x.dtype))
 
 
 def _optimal_pairs(
