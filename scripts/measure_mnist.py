@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from wgan_cli.data import Mnist, scale
 from wgan_cli.devices import pick_device
 from wgan_cli.models import generate
-from wgan_cli.sampling import load_generator
+from wgan_cli.sampling import load_run
 
 SAMPLES = 10_000
 EPOCHS = 2
@@ -54,8 +54,8 @@ def main() -> None:
     accuracy = (generate(classifier, images).argmax(1) == labels).float().mean().item()
     print(f"classifier: {accuracy:.2%} right on the test split")
     for run in arguments.runs:
-        loaded = load_generator(run, device)
-        samples = generate(loaded.network, loaded.config.latent.from_seeds(range(SAMPLES)).to(device))
+        loaded = load_run(run, device)
+        samples = generate(loaded.generator, loaded.config.latent.from_seeds(range(SAMPLES)).to(device))
         probabilities = generate(classifier, samples).softmax(1)
         shares = probabilities.argmax(1).bincount(minlength=10) / SAMPLES
         sure = (probabilities.amax(1) > 0.9).float().mean().item()

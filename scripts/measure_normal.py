@@ -17,7 +17,7 @@ import torch
 from wgan_cli.config import load_config
 from wgan_cli.devices import pick_device
 from wgan_cli.models import generate
-from wgan_cli.sampling import load_generator
+from wgan_cli.sampling import load_run
 from wgan_cli.training import run
 from wgan_cli.transport import wasserstein_1d_normal
 
@@ -30,10 +30,10 @@ def w1_of_run(name: str, overrides: list[str], device: torch.device) -> float:
     config = load_config(name, overrides)
     with tempfile.TemporaryDirectory() as folder:
         path = run(config, device, out=Path(folder) / "run", name=name)
-        loaded = load_generator(str(path), device)
+        loaded = load_run(str(path), device)
     count = -(-VALUES // config.data.features)
     latents = config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + count)).to(device)
-    values = generate(loaded.network, latents).flatten()[:VALUES].double().cpu()
+    values = generate(loaded.generator, latents).flatten()[:VALUES].double().cpu()
     return wasserstein_1d_normal(values, config.data.mean, config.data.std).item()
 
 

@@ -94,6 +94,35 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(wgan: Wgan) -> None:
     assert not list(Path().iterdir())
 
 
+def test_a_dry_run_describes_networks_of_any_size(wgan: Wgan) -> None:
+    result = wgan("train", "--config", "normal_gp", "--dry-run", "--set", "critic.hidden=[1000000, 1000000]")
+    assert "1,000,004,000,001 parameters" in result.out
+
+
+def test_interpolation_names_its_own_option(wgan: Wgan) -> None:
+    train(wgan, "--out", "run")
+    for ends in ("3-7", "-1,3", "3", "3,x"):
+        refused(wgan("sample", "--ckpt", "run", f"--interpolate={ends}"), f"--interpolate {ends}: must name two seeds")
+
+
+def test_a_home_folder_is_expanded(wgan: Wgan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert train(wgan, "--out", "~/run").out == f"{tmp_path}/run\n"
+    assert not Path("~").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_stdout_is_one_line() -> None:
+    code = "from wgan_cli.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "configs"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert done.returncode == 1
+    assert done.stderr == "wgan: can't write the result to stdout (No space left on device)\n"
+
+
 def test_configs_are_listed_and_printed(wgan: Wgan) -> None:
     listed = wgan("configs").out.splitlines()
     assert [line.split()[0] for line in listed] == shipped.names()
@@ -123,6 +152,7 @@ def test_help_and_listings_do_not_import_torch() -> None:
         (["train", "--config", "normal_gp", "--resume"], ["--resume needs --out"]),
         (["train", "--config", "normal_gp", "--set", "sede=1"], ["sede: unknown key; did you mean seed?"]),
         (["train", "--config", "normal_gp", "--device", "abacus"], ["--device abacus: not available here"]),
+        (["train", "--config", "normal_gp", "--device", "meta"], ["computes on cpu, cuda or mps"]),
         (["train", "--config", "normal_gp", "--device", "cuda:99"], ["--device cuda:99: not available here"]),
         (["train", "--config", "mnist_gp", "--set", "data={kind: normal}"], ["generator.kind", "critic.kind"]),
         (["sample", "--ckpt", "nothing"], ["--ckpt nothing: no such run folder or file"]),

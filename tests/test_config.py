@@ -103,6 +103,19 @@ def test_all_faults_are_told_at_once(write: Write) -> None:
     assert len(lines) == 2
 
 
+@pytest.mark.parametrize("text", ['seed: "\\ud800"', '"\\ud800": 1', "seed: " + "[" * 230 + "]" * 230])
+def test_what_json_cannot_hold_is_refused(write: Write, text: str) -> None:
+    assert all("run.yaml" in fault and len(fault) < 300 for fault in faults(write(text)))
+
+
+def test_a_key_that_set_made_is_told_there(write: Write) -> None:
+    assert faults(write(GOOD), "trainng.iterations=3")[0].startswith("--set trainng.iterations=3: trainng: unknown key")
+
+
+def test_long_values_are_cut(write: Write) -> None:
+    assert all(len(fault) < 400 for fault in faults(write(GOOD), "seed=" + "9" * 4000))
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- b\n", "just words", "3", "\x00", "a: [" * 5000])
 def test_what_is_no_mapping_is_refused(write: Write, text: str) -> None:
     (fault,) = faults(write(text))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from wgan_cli import run_dir
 from wgan_cli.config import RunConfig, load_config
@@ -220,3 +222,57 @@ def test_a_failed_write_leaves_the_old_file_and_no_scraps(tmp_path: Path, monkey
 
 def test_exit_codes_are_those_that_scripts_depend_on() -> None:
     assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 75]
+
+
+def test_what_a_kill_in_the_first_moments_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "samples").mkdir(parents=True)
+    (run / "checkpoints").mkdir()
+    for scrap in (".lock", ".config.yaml.77.tmp"):
+        (run / scrap).touch()
+    with occupied(run, "x", resume=True) as path:
+        assert not list(path.glob(".*.tmp"))
+
+
+def test_a_damaged_newest_checkpoint_never_costs_the_good_one(run: Path) -> None:
+    newest, good = checkpoints(run)
+    newest.write_bytes(newest.read_bytes()[:999])
+    with RunDir(run, load_config("normal_gp", ["output.keep=1"]), 1, CPU) as opened:  # goes on from the good one
+        assert checkpoints(run) == [good]
+        opened.checkpoint({}, 1)
+    assert find_checkpoint(str(run))["step"] == 1
+    assert newest.with_suffix(".pt.damaged").is_file()
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_a_flipped_bit_is_found(run: Path, place: float, bit: int) -> None:
+    whole = checkpoints(run)[0].read_bytes()
+    flipped = bytearray(whole)
+    flipped[int(place * len(whole))] ^= 1 << bit
+    path = run / "flipped.pt"
+    path.write_bytes(flipped)
+    try:
+        state = read_checkpoint(path)
+    except BadInputError:
+        return
+    original = read_checkpoint(checkpoints(run)[0])  # a bit that carries nothing: padding, a date
+    assert state.keys() == original.keys()
+    assert torch.equal(state["weights"], original["weights"])
+
+
+def test_strangers_among_the_files_are_left_alone(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "samples" / "000000020 copy.png").write_bytes(b"")
+    (run / "samples" / "000000020.png").write_bytes(b"\x89PNG")
+    (run / "checkpoints" / "0 best.pt").write_bytes(b"")
+    assert run_dir.read_grids(run) == {}
+    assert "000000020.png" in caplog.text
+    assert len(checkpoints(run)) == 2
+
+
+def test_metrics_end_at_what_a_crash_left(tmp_path: Path, config: RunConfig) -> None:
+    path = _made(tmp_path / "run")
+    (path / "metrics.jsonl").write_text('{"step": 1}\ngarbage\n{"step": 2}\n')
+    with RunDir(path, config, 5, CPU):
+        pass
+    assert (path / "metrics.jsonl").read_text() == '{"step": 1}\n'

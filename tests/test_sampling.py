@@ -11,7 +11,7 @@ from wgan_cli.config import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.models import Latent
 from wgan_cli.run_dir import checkpoints
-from wgan_cli.sampling import draw, interpolated, load_generator, parse_seeds, write
+from wgan_cli.sampling import draw, interpolated, load_run, parse_seeds, write
 from wgan_cli.training import run
 
 CPU = torch.device("cpu")
@@ -25,26 +25,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("text", "seeds"),
-    [("0", [0]), ("0,3-5", [0, 3, 4, 5]), ("7, 7", [7, 7]), ("3-3", [3]), (str(2**63 - 1), [2**63 - 1])],
+    [("0", [0]), ("0,3-5", [0, 3, 4, 5]), ("7, 7", [7, 7]), ("3-3", [3]), (str(2**32 - 1), [2**32 - 1])],
 )
 def test_seeds_are_numbers_and_ranges(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,", "-1", "3-", "5-3", "1--2", "1.5", str(2**63), "0-99999999999", "²"])
+@pytest.mark.parametrize("text", ["", "a", "1,", "-1", "3-", "5-3", "1--2", "1.5", str(2**32), "0-99999999999", "²"])
 def test_bad_seeds_are_refused(text: str) -> None:
     with pytest.raises(BadInputError, match=r"seed|samples"):
         parse_seeds(text)
 
 
-@given(st.lists(st.integers(0, 2**62), min_size=1, max_size=20))
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=20))
 def test_seeds_survive_being_written_out(seeds: list[int]) -> None:
     assert parse_seeds(",".join(map(str, seeds))) == seeds
 
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_seed_gives_the_same_sample_whatever_is_drawn_beside_it(trained: Path, raw: bool) -> None:
-    loaded = load_generator(str(trained), CPU, raw=raw)
+    loaded = load_run(str(trained), CPU, raw=raw)
     latent = loaded.config.latent
     many = draw(loaded, latent.from_seeds(range(3000)), CPU)
     alone = torch.cat([draw(loaded, latent.from_seeds([seed]), CPU) for seed in (0, 17, 2999)])
@@ -53,9 +53,9 @@ def test_a_seed_gives_the_same_sample_whatever_is_drawn_beside_it(trained: Path,
 
 def test_raw_weights_are_those_of_the_last_iteration(trained: Path) -> None:
     state = torch.load(checkpoints(trained)[0], weights_only=True)
-    raw, average = load_generator(str(trained), CPU, raw=True), load_generator(str(trained), CPU)
-    assert all(torch.equal(value, state["generator"][name]) for name, value in raw.network.state_dict().items())
-    assert any(not torch.equal(v, state["generator"][n]) for n, v in average.network.state_dict().items())
+    raw, average = load_run(str(trained), CPU, raw=True), load_run(str(trained), CPU)
+    assert all(torch.equal(value, state["generator"][name]) for name, value in raw.generator.state_dict().items())
+    assert any(not torch.equal(v, state["generator"][n]) for n, v in average.generator.state_dict().items())
     assert raw.step == average.step == 5
 
 
@@ -110,8 +110,8 @@ def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> 
     for key in ("config", "generator"):
         torch.save({k: v for k, v in state.items() if k != key}, tmp_path / "x.pt")
         with pytest.raises(BadInputError, match="do not fit its config"):
-            load_generator(str(tmp_path / "x.pt"), CPU)
+            load_run(str(tmp_path / "x.pt"), CPU)
     state["config"]["generator"]["hidden"] = [3]
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(BadInputError, match="do not fit its config"):
-        load_generator(str(tmp_path / "x.pt"), CPU)
+        load_run(str(tmp_path / "x.pt"), CPU)

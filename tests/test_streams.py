@@ -14,7 +14,7 @@ def test_streams_are_independent_of_each_other() -> None:
 def test_seeds_differ_between_names_and_near_seeds() -> None:
     seeds = {stream_seed(seed, name) for seed in range(100) for name in NAMES}
     assert len(seeds) == 100 * len(NAMES)
-    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert all(0 <= seed < 2**32 for seed in seeds)
 
 
 def test_state_goes_on_where_it_was_saved() -> None:

@@ -166,6 +166,41 @@ def test_divergence_stops_with_its_own_code_and_keeps_the_last_good_checkpoint(t
         assert all(value == value and abs(value) < float("inf") for value in line.values())
 
 
+@pytest.mark.parametrize("overrides", [("output.log_every=1000", "output.sample_every=1"), ("output.log_every=1",)])
+@pytest.mark.parametrize("data", ["normal", "mnist"])
+def test_weights_that_blow_up_are_divergence_on_every_path(
+    tmp_path: Path, overrides: tuple[str, ...], data: str, made_up_mnist: Path
+) -> None:
+    images = (f"data={{kind: mnist, checksums: false, root: {made_up_mnist}}}",) if data == "mnist" else ()
+    rates = ("optimizer.generator.lr=1e38", "optimizer.critic.lr=1e38")
+    with pytest.raises(WganError, match="diverged") as caught:
+        run(config("normal_gp", *images, *rates, *overrides), CPU, out=tmp_path / "run", name="x")
+    assert caught.value.exit_code == ExitCode.DIVERGED
+
+
+def test_a_finished_run_is_not_touched_and_not_shortened(tmp_path: Path) -> None:
+    path = run(config(), CPU, out=tmp_path / "run", name="x")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    run(config(), CPU, out=path, name="x", resume=True)
+    with pytest.raises(BadInputError, match=r"at iteration 6 already, beyond training\.iterations: 4"):
+        run(config(iterations=4), CPU, out=path, name="x", resume=True)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_a_longer_run_takes_the_decay_of_its_new_length() -> None:
+    short, long = Trainer(config(), CPU), Trainer(config(iterations=12), CPU)
+    for _ in range(6):
+        short.iterate()
+    long.load_state_dict({**short.state_dict(), "step": 6})
+    assert [group["lr"] for group in long.optimizers["critic"].param_groups] == pytest.approx([1e-3 * 0.5])
+
+
+def test_another_device_is_told_by_its_name() -> None:
+    state = {**Trainer(config(), CPU).state_dict(), "step": 0, "device": "cuda"}
+    with pytest.raises(BadInputError, match="trained on cuda; go on with --device cuda"):
+        Trainer(config(), CPU).load_state_dict(state)
+
+
 def test_samples_come_from_the_average_where_it_is_on() -> None:
     with_average = Trainer(config("normal_gp", "training.average=0.9"), CPU)
     without = Trainer(config("normal_gp", "training.average=null"), CPU)

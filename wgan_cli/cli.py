@@ -73,21 +73,27 @@ def train(
     from wgan_cli.config import load_config
 
     resolved = load_config(config, overrides or ())
+    for warning in resolved.warnings():
+        logging.getLogger("wgan").warning(warning)
     if dry_run:
         _describe(resolved)
         return
     from wgan_cli.devices import pick_device
     from wgan_cli.training import run
 
+    out = out and out.expanduser()
     typer.echo(run(resolved, pick_device(device), out=out, name=Path(config).stem, resume=resume))
 
 
 def _describe(resolved: Any) -> None:
     """What a run would be: its YAML on stdout, with sizes and shapes as comments."""
+    import torch
+
     from wgan_cli.models import parameter_count
 
     shape, latent, batch = resolved.data.shape, resolved.latent, resolved.training.batch_size
-    generator, critic = resolved.generator.build(latent, shape), resolved.critic.build(shape)
+    with torch.device("meta"):  # shapes alone: a network of any size can be described
+        generator, critic = resolved.generator.build(latent, shape), resolved.critic.build(shape)
     sizes = "x".join(map(str, (batch, *shape)))
     typer.echo(resolved.to_yaml(), nl=False)
     typer.echo(f"# generator: {parameter_count(generator):,} parameters, {batch}x{latent.dim} -> {sizes}")
@@ -120,23 +126,51 @@ def sample(
     if interpolate is not None and (seeds is not None or seed):
         raise BadInputError("--interpolate A,B names its seeds; leave out --seed and --seeds")
     chosen = pick_device(device)
-    loaded = sampling.load_generator(ckpt, chosen, raw=raw)
+    loaded = sampling.load_run(ckpt, chosen, raw=raw)
     latent = loaded.config.latent
     count = num or 64
-    sampling.check_seeds(seed + count, count)
+    sampling.check_seeds(seed + count - 1, count)
     if interpolate is not None:
-        ends = sampling.parse_seeds(interpolate.replace("-", "x"))
-        if len(ends) != 2:
-            raise BadInputError(f"--interpolate {interpolate}: must name two seeds, such as 3,7")
-        latents = sampling.interpolated(latent, ends[0], ends[1], count)
-        names = [f"{ends[0]}-{ends[1]}-{i:04d}" for i in range(count)]
+        first, last = sampling.parse_pair(interpolate)
+        latents = sampling.interpolated(latent, first, last, count)
+        names = [f"{first}-{last}-{i:04d}" for i in range(count)]
     else:
         drawn = sampling.parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
         latents = latent.from_seeds(drawn)
         names = [f"seed{s:06d}" for s in drawn]
-    path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
+    path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.write(sampling.draw(loaded, latents, chosen), names, path, loaded.config)
     typer.echo(path)
+
+
+@app.command()
+def evaluate(
+    ckpt: Checkpoint,
+    num: Annotated[int, typer.Option(min=2, help="How many generated samples, against as many real ones.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="The first generated sample's; also chooses the real ones.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Measure a trained generator against real samples, each figure beside its floor."""
+    from wgan_cli import evaluation, run_dir, sampling
+    from wgan_cli.devices import pick_device
+
+    sampling.check_seeds(seed + num - 1, num)
+    chosen = pick_device(device)
+    figures = evaluation.evaluate(sampling.load_run(ckpt, chosen), chosen, num, seed)
+    if run_dir.holds_run(Path(ckpt)):
+        content = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+        run_dir.write_atomically(Path(ckpt) / "evaluation.json", content.encode())
+    _print_figures(figures, as_json)
+
+
+def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(figures, allow_nan=False))
+        return
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        typer.echo(f"{name:{width}}  {f'{value:.6g}' if isinstance(value, float) else value}")
 
 
 @app.command()
@@ -176,11 +210,7 @@ def distance(
     if plot is not None and found.plan is not None:
         plots.save(plots.plan_figure(x, y, found.plan, p), plot)
     told = {"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}
-    if as_json:
-        typer.echo(json.dumps(told, allow_nan=False))
-    else:
-        for name, value in told.items():
-            typer.echo(f"{name:20}  {f'{value:.6g}' if isinstance(value, float) else value}")
+    _print_figures(told, as_json)
 
 
 @app.command()
@@ -191,7 +221,8 @@ def plot(
     """Draw what runs logged, with samples of each, and print where the picture is."""
     from wgan_cli import plots, sampling
 
-    plots.save(plots.curves_figure(sampling.curves(runs)), out)
+    out = out.expanduser()
+    plots.save(plots.curves_figure(sampling.curves([run.expanduser() for run in runs])), out)
     typer.echo(out)
 
 
@@ -220,14 +251,19 @@ def main() -> None:
     logging.getLogger("wgan").handlers = [handler]
     try:
         code = app(standalone_mode=False, prog_name="wgan")
-        sys.stdout.flush()  # here, so that a reader who left is met below and not at exit
+        if code == 130:  # Typer's own code for Ctrl-C before a run has begun
+            typer.echo("wgan: interrupted", err=True)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, so that a reader who left is met below and not at exit
     except WganError as error:
         for line in str(error).splitlines():
             typer.echo(f"wgan: {line}", err=True)
         code = error.exit_code
     except _UsageError as error:
         where = error.ctx.command_path if error.ctx else "wgan"
-        typer.echo(f"{where}: {error.format_message()} (see `{where} --help`)", err=True)
+        is_help = type(error).__name__ == "NoArgsIsHelpError"  # `wgan` alone
+        told = error.format_message()
+        typer.echo(told if is_help else f"{where}: {told} (see `{where} --help`)", err=True)
         code = ExitCode.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("wgan: interrupted", err=True)
@@ -235,4 +271,8 @@ def main() -> None:
     except BrokenPipeError:  # `wgan configs | head -1`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + 13
+    except OSError as error:  # of stdout: all other files have their own errors
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"wgan: can't write the result to stdout ({error.strerror})", err=True)
+        code = ExitCode.RUN_FAILED
     sys.exit(code)

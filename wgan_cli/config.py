@@ -42,7 +42,8 @@ class OutputSpec(Spec):
 class RunConfig(Spec):
     """A run of `wgan train`, whole."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """32 bits: torch's generator on the CPU keeps no more of a seed."""
     data: Data
     latent: Latent
     generator: Generator
@@ -66,7 +67,9 @@ class RunConfig(Spec):
         return sorted(
             key
             for key in mine.keys() | others.keys()
-            if mine.get(key) != others.get(key) and key != "training.iterations" and not key.startswith("output.")
+            if mine.get(key) != others.get(key)
+            and key not in ("training.iterations", "data.root")  # a dataset may move; its checksums tell it
+            and not key.startswith("output.")
         )
 
     def warnings(self) -> Iterator[str]:
@@ -137,6 +140,8 @@ def _raise(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
 
 def _key(fault: Mapping[str, Any], document: Document) -> Key:
     """The config key of a pydantic fault: its location without the parts that only name a union's member."""
+    if not fault["loc"]:
+        return ()
     key: Key = ()
     branch: Any = document.tree
     *parts, last = fault["loc"]
@@ -170,6 +175,8 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
 def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
     """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
     kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "json_invalid":
+        return "holds nesting or characters that no config has"
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
@@ -181,7 +188,7 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
     if kind == "union_tag_not_found":
         return "kind is missing" + _suggest("", [_tag(option) for option in _options(model, fault["loc"])])
     if kind == "union_tag_invalid":
-        return f"unknown: {context['tag']}" + _suggest(
+        return f"unknown: {_short(got['kind']).strip(chr(34))}" + _suggest(
             context["tag"], [_tag(option) for option in _options(model, fault["loc"])]
         )
     message = fault["msg"].replace("Input should be", "must be", 1)
@@ -189,7 +196,13 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
         message = f"must have {context.get('max_length', context.get('min_length'))} items"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "must be a mapping of keys to values"
-    return f"{message}, but is {json.dumps(got, ensure_ascii=False)}"
+    return f"{message}, but is {_short(got)}"
+
+
+def _short(value: Any) -> str:
+    """A value as it is written in JSON, cut where a line would grow too long."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _suggest(word: str, allowed: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from wgan_cli.errors import BadInputError
 from wgan_cli.spec import Choice
-from wgan_cli.transport import exact_wasserstein, wasserstein_1d_normal
+from wgan_cli.transport import exact_wasserstein, gaussian_w2, wasserstein_1d_normal
 
 
 class Batches(ABC):
@@ -51,8 +52,23 @@ class Dataset(ABC):
     def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
         """Batches whose order or values are drawn from `generator` alone (it must live on the device)."""
 
+    @abstractmethod
+    def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
+        """At most `count` different real samples (N, *shape) on the device, chosen by a `generator` on the CPU.
+
+        With `heldout`, samples that training never sees.
+        """
+
     def heldout(self) -> Tensor | None:
-        """Real samples (N, *shape) that training never sees; None where every batch is fresh anyway."""
+        """Some real samples (N, *shape) that training never sees; None where every batch is fresh anyway."""
+        return None
+
+    def against_target(self, samples: Tensor) -> dict[str, Tensor]:
+        """Distances of `samples` (N, *shape) to the target's own law, where that is known in closed form."""
+        return {}
+
+    def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
+        """All samples (N, *shape) and their classes (N,), where they have any."""
         return None
 
     def figures(self, samples: Tensor) -> dict[str, Tensor]:
@@ -113,7 +129,7 @@ class Normal(DataSpec):
         return {"samples/mean": self.mean, "samples/std": self.std}
 
     def load(self, device: torch.device) -> Dataset:
-        return _NormalDataset(self)
+        return _NormalDataset(self, device)
 
     def density(self, x: Tensor) -> Tensor | None:
         return torch.exp(-0.5 * ((x - self.mean) / self.std) ** 2) / (self.std * math.sqrt(2 * math.pi))
@@ -122,18 +138,30 @@ class Normal(DataSpec):
 @dataclass(frozen=True)
 class _NormalDataset(Dataset):
     spec: Normal
+    device: torch.device
+
+    def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
+        draws = torch.randn(count, self.spec.features, generator=generator)
+        return draws.mul_(self.spec.std).add_(self.spec.mean).to(self.device)
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
         return _NormalBatches(self.spec, batch_size, generator)
 
-    def figures(self, samples: Tensor) -> dict[str, Tensor]:
-        """Of all values pooled; W1 is exact for them, to the normal itself and not to a sample of it."""
-        values = samples.flatten().cpu()  # a few thousand; MPS has no float64
+    def against_target(self, samples: Tensor) -> dict[str, Tensor]:
+        """Of all values pooled: exact W1 and W2 to the normal itself, and W2 of the moments alone (closed form)."""
+        values = samples.flatten().double().cpu()
+        mean, std = self.spec.mean, self.spec.std
+        target = torch.tensor([mean], dtype=torch.float64), torch.tensor([[std**2]], dtype=torch.float64)
         return {
-            "samples/mean": values.mean(),
-            "samples/std": values.std(),
-            "truth/w1": wasserstein_1d_normal(values, self.spec.mean, self.spec.std),
+            "w1": wasserstein_1d_normal(values, mean, std),
+            "w2": wasserstein_1d_normal(values, mean, std, p=2),
+            "gaussian_w2": gaussian_w2(values.mean()[None], values.var()[None, None], *target),
         }
+
+    def figures(self, samples: Tensor) -> dict[str, Tensor]:
+        values = samples.flatten().cpu()  # a few thousand; MPS has no float64
+        truth = wasserstein_1d_normal(values, self.spec.mean, self.spec.std)
+        return {"samples/mean": values.mean(), "samples/std": values.std(), "truth/w1": truth}
 
 
 @dataclass(frozen=True)
@@ -196,7 +224,8 @@ class Mnist(DataSpec):
     def load(self, device: torch.device) -> Dataset:
         other = self.model_copy(update={"split": "test" if self.split == "train" else "train"})
         images, heldout = (spec._images().to(device) for spec in (self, other))
-        return ImageDataset(images, heldout, where=f"data.split: {self.split}")
+        labels, heldout_labels = (spec.read("labels").long().to(device) for spec in (self, other))
+        return ImageDataset(images, labels, heldout, heldout_labels, where=f"data.split: {self.split}")
 
     def _images(self) -> Tensor:
         """The split's images (N, 1, 28, 28), uint8 on the CPU."""
@@ -229,6 +258,9 @@ class Mnist(DataSpec):
                 for name in self._missing():  # another process may have fetched them while this one waited
                     _download(f"{name}.gz", self.folder)
         except OSError as error:
+            for made in (self.folder.parent / ".download.lock", self.folder, *list(self.folder.parents)[:2]):
+                with suppress(OSError):  # nothing is left behind, but for what others put there
+                    made.rmdir() if made.is_dir() else made.unlink()
             wanted = ", ".join(f"{name}.gz" for name in self._missing())
             raise BadInputError(
                 f"{self.folder}: MNIST is not here and could not be downloaded ({error}). Put {wanted} there, "
@@ -283,24 +315,33 @@ class ImageDataset(Dataset):
     """Images (N, C, H, W) as uint8 on the device: a quarter of the memory of float32, and of its traffic."""
 
     images: Tensor
+    labels: Tensor
     others: Tensor
     """Images that training never sees."""
+    other_labels: Tensor
     where: str
 
     @cached_property
     def _reference(self) -> tuple[Tensor, Tensor]:
         """Two sets of as many held-out samples, at most 1,000 each, chosen once and for all."""
-        chosen = torch.randperm(len(self.others), generator=torch.Generator().manual_seed(0))
         count = min(len(self.others) // 2, 1000)
-        parts = (self.others[part.to(self.others.device)] for part in chosen[: 2 * count].split(count))
-        first, second = (scale(part) for part in parts)
-        return first, second
+        chosen = self.real(2 * count, torch.Generator().manual_seed(0), heldout=True)
+        return chosen[:count], chosen[count:]
 
     @cached_property
     def _floor(self) -> Tensor:
         """W1 between the two sets: what a perfect generator would have."""
         first, second = self._reference
         return exact_wasserstein(first.flatten(1), second.flatten(1))
+
+    def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
+        images = self.others if heldout else self.images
+        chosen = torch.randperm(len(images), generator=generator)[:count]
+        return scale(images[chosen.to(images.device)])
+
+    def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
+        images, labels = (self.others, self.other_labels) if heldout else (self.images, self.labels)
+        return scale(images), labels
 
     def heldout(self) -> Tensor | None:
         return self._reference[0]

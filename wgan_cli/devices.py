@@ -16,8 +16,10 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("wgan computes on cpu, cuda or mps")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0].rstrip(". ")
+        reason = str(error).partition("\n")[0].rstrip(". ")[:120]
         raise BadInputError(f"--device {name}: not available here ({reason}); use auto or cpu") from error
     return device

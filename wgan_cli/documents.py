@@ -51,7 +51,7 @@ class Document:
     def override(self, text: str) -> None:
         """Sets one dotted key: `training.iterations=10`. The value is YAML; a mapping replaces a whole one."""
         name, equals, value = text.partition("=")
-        place = f"--set {text}"
+        place = f"--set {text if len(text) <= 80 else text[:77] + '...'}".replace("\n", " ")
         keys = tuple(name.strip().split("."))
         if not equals or not all(keys):
             raise BadInputError(f"{place}: must be KEY=VALUE, such as training.iterations=10")
@@ -60,7 +60,10 @@ class Document:
             raise BadInputError(f"{place}: has no value; write null to take a value away")
         branch: Any = self.tree
         for depth, key in enumerate(keys[:-1]):
-            branch = branch.setdefault(key, {})
+            if isinstance(branch, dict) and key not in branch:
+                branch[key] = {}
+                self.places[keys[: depth + 1]] = place
+            branch = branch[key]
             if not isinstance(branch, dict):
                 raise BadInputError(f"{place}: {dotted(keys[: depth + 1])} is no mapping, so nothing is below it")
         branch[keys[-1]] = self._plain(node, keys, place)

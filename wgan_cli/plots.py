@@ -83,7 +83,7 @@ class RunCurves:
     name: str
     lines: Sequence[Mapping[str, float]]
     data: DataSpec
-    samples: Tensor
+    samples: Tensor | None
     grids: Mapping[int, Pixels]
 
 
@@ -116,9 +116,11 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
 
     logged = {name for run in runs for line in run.lines for name, value in line.items() if value}
     panels = [panel for panel in _PANELS if logged.intersection(panel[2])]
-    plain = [run for run in runs if not run.data.is_image]
+    plain = [run for run in runs if run.samples is not None]
     strips = [run for run in runs if run.data.is_image and run.grids]
     rows = (len(panels) + bool(plain) + 1) // 2
+    if not rows + len(strips):
+        raise BadInputError(f"{', '.join(run.name for run in runs)}: nothing is logged yet")
     heights = [3.0] * rows + [2.4] * len(strips)
     figure = Figure(figsize=(12, sum(heights)), dpi=100, layout="constrained")
     cells = figure.add_gridspec(len(heights), 2, height_ratios=heights)
@@ -155,7 +157,7 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
 
 def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
     for run, colour in _coloured(runs):
-        if run.data.is_image:
+        if run.samples is None:
             continue
         values = run.samples.flatten().double().cpu().numpy()
         axes.hist(values, bins=60, density=True, histtype="step", color=colour, linewidth=1.5, label=run.name)

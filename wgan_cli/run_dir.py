@@ -8,6 +8,7 @@ that somebody put into one is refused, never run.
 import io
 import json
 import logging
+import math
 import os
 import pickle
 import platform
@@ -64,9 +65,11 @@ class RunDir:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self._config = path, config
+        write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: it makes the folder a run's
         (path / "samples").mkdir(exist_ok=True)
         (path / "checkpoints").mkdir(exist_ok=True)
-        write_atomically(path / "config.yaml", config.to_yaml().encode())
+        for damaged in (file for file in checkpoints(path) if int(file.stem) > step):
+            damaged.replace(damaged.with_suffix(".pt.damaged"))  # it was stepped over, and must not count as newest
         write_atomically(path / "environment.json", json.dumps(_environment(device), indent=2).encode() + b"\n")
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
@@ -126,6 +129,8 @@ def occupied(out: Path | None, name: str, *, resume: bool = False) -> Iterator[P
         raise BadInputError(f"--out {out or 'runs'}: can't be written ({error.strerror})") from error
     try:
         _refuse_unless_free(path, resume)  # again, as another process may have been quicker
+        for scrap in path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            scrap.unlink()
         yield path
     finally:
         lock.release()
@@ -149,8 +154,15 @@ def _refuse_unless_free(path: Path, resume: bool) -> None:
     if holds_run(path):
         if not resume:
             raise BadInputError(f"--out {path}: holds a run; --resume goes on with it, else name another folder")
-    elif path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
+    elif path.is_dir() and not all(_is_scrap(entry) for entry in path.iterdir()):
         raise BadInputError(f"--out {path}: is not empty, and holds no run; name another folder")
+
+
+def _is_scrap(entry: Path) -> bool:
+    """Whether this is what a run that was killed in its first moments leaves behind."""
+    if entry.is_dir():
+        return entry.name in ("samples", "checkpoints") and not any(entry.iterdir())
+    return entry.name == ".lock" or (entry.name.startswith(".") and entry.suffix == ".tmp")
 
 
 def holds_run(path: Path) -> bool:
@@ -159,7 +171,12 @@ def holds_run(path: Path) -> bool:
 
 def checkpoints(run: Path) -> list[Path]:
     """The run's checkpoint files, newest first."""
-    return sorted((run / "checkpoints").glob("[0-9]*.pt"), reverse=True)
+    return [path for _, path in sorted(_numbered(run / "checkpoints", ".pt").items(), reverse=True)]
+
+
+def _numbered(folder: Path, ending: str) -> dict[int, Path]:
+    """The files of a folder that are named by an iteration."""
+    return {int(path.stem): path for path in folder.glob(f"*{ending}") if re.fullmatch(r"\d{9,}", path.stem)}
 
 
 def read_newest(run: Path) -> dict[str, Any] | None:
@@ -197,12 +214,22 @@ def load_plain(path: Path) -> Any:
     try:
         if not zipfile.is_zipfile(path):  # torch would take anything else for a pickle
             raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's")
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:  # torch itself compares no checksums
+                raise BadInputError(f"{path}: damaged: a part of it has another checksum than when it was written")
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInputError(f"{path}: refused: holds more than plain tensors, so it may carry code") from error
     except OSError as error:
         raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, struct.error) as error:  # all seen on flipped bits
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        struct.error,
+        zipfile.BadZipFile,
+    ) as error:  # all seen on flipped bits
         raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's") from error
 
 
@@ -236,8 +263,13 @@ def read_grids(run: Path) -> dict[int, Pixels]:
     """The pictures of a run by iteration, each (H, W, C)."""
     from PIL import Image
 
-    paths = sorted((run / "samples").glob("[0-9]*.png"))
-    return {int(path.stem): np.array(Image.open(path).convert("RGB")) for path in paths}
+    grids = {}
+    for step, path in sorted(_numbered(run / "samples", ".png").items()):
+        try:
+            grids[step] = np.array(Image.open(path).convert("RGB"))
+        except OSError as error:
+            log.warning("%s: can't be read as a picture (%s); left out", path, error)
+    return grids
 
 
 def _cut_back(metrics: Path, step: int) -> None:
@@ -246,10 +278,18 @@ def _cut_back(metrics: Path, step: int) -> None:
         return
     kept = []
     for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
+        if not line.endswith("\n") or _step_of(line) > step:
             break
         kept.append(line)
     write_atomically(metrics, "".join(kept).encode())
+
+
+def _step_of(line: str) -> float:
+    """The iteration of a logged line; beyond all where a crash left something else."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

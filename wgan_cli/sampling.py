@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from wgan_cli import plots
-from wgan_cli.config import RunConfig
+from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.models import Latent, averaged, generate
 from wgan_cli.run_dir import checkpoint_config, find_checkpoint, read_grids, read_metrics, write_atomically, write_png
@@ -25,30 +25,33 @@ MOST_SEEDS = 10_000_000
 
 
 @dataclass(frozen=True)
-class LoadedGenerator:
-    """A trained generator in evaluation, its run's config, and the iteration it comes from."""
+class LoadedRun:
+    """A trained generator and critic in evaluation mode, their run's config, and the iteration they come from."""
 
-    network: nn.Module
+    generator: nn.Module
+    critic: nn.Module
     config: RunConfig
     step: int
 
 
-def load_generator(target: str, device: torch.device, *, raw: bool = False) -> LoadedGenerator:
-    """The generator of the run folder or checkpoint file `target`.
+def load_run(target: str, device: torch.device, *, raw: bool = False) -> LoadedRun:
+    """The networks of the run folder or checkpoint file `target`.
 
-    The averaged weights where the run keeps them, the last iteration's with `raw`. Raises `WganError` for a
-    checkpoint that is missing, damaged, or does not fit its own config.
+    The generator has the averaged weights where the run keeps them, the last iteration's with `raw`. Raises
+    `WganError` for a checkpoint that is missing, damaged, or does not fit its own config.
     """
     state = find_checkpoint(target)
     try:
         config = checkpoint_config(state, target)
-        network = config.generator.build(config.latent, config.data.shape)
-        network.load_state_dict(state["generator"])
+        generator = config.generator.build(config.latent, config.data.shape)
+        critic = config.critic.build(config.data.shape)
+        generator.load_state_dict(state["generator"])
+        critic.load_state_dict(state["critic"])
         if config.training.average is not None and not raw:
-            average = averaged(network, config.training.average)
+            average = averaged(generator, config.training.average)
             average.load_state_dict(state["average"])
-            network = average.module
-        return LoadedGenerator(network.to(device).eval(), config, int(state["step"]))
+            generator = average.module
+        return LoadedRun(generator.to(device).eval(), critic.to(device).eval(), config, int(state["step"]))
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise BadInputError(f"--ckpt {target}: its weights do not fit its config ({reason})") from error
@@ -68,9 +71,18 @@ def parse_seeds(text: str) -> list[int]:
     return [seed for seeds in ranges for seed in seeds]
 
 
+def parse_pair(text: str) -> tuple[int, int]:
+    """`3,7` is (3, 7): the two seeds of `--interpolate`."""
+    first, _, last = text.partition(",")
+    if not (first.strip().isdecimal() and last.strip().isdecimal()):
+        raise BadInputError(f"--interpolate {text}: must name two seeds, such as 3,7")
+    check_seeds(max(int(first), int(last)), 2)
+    return int(first), int(last)
+
+
 def check_seeds(largest: int, count: int) -> None:
-    if largest >= 2**63:
-        raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**63")
+    if largest >= 2**32:  # torch's generator on the CPU keeps no more of a seed
+        raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**32")
     if count > MOST_SEEDS:
         raise BadInputError(
             f"{count:,} samples are more than one file can hold here ({MOST_SEEDS:,}); draw them in parts"
@@ -119,9 +131,12 @@ def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) 
         raise WganError(f"--out {path}: can't be written ({reason})", ExitCode.RUN_FAILED) from error
 
 
-def draw(loaded: LoadedGenerator, latents: Tensor, device: torch.device) -> Tensor:
-    """Samples (N, *shape) of latents (N, dim)."""
-    return generate(loaded.network, latents.to(device))
+def draw(loaded: LoadedRun, latents: Tensor, device: torch.device) -> Tensor:
+    """Samples (N, *shape) of latents (N, dim). Raises `WganError` where they are not finite."""
+    samples = generate(loaded.generator, latents.to(device))
+    if not samples.isfinite().all():
+        raise WganError(f"samples at iteration {loaded.step} are not finite: the run had diverged")
+    return samples
 
 
 def curves(runs: Sequence[Path], count: int = 4096) -> list[plots.RunCurves]:
@@ -130,10 +145,9 @@ def curves(runs: Sequence[Path], count: int = 4096) -> list[plots.RunCurves]:
     device = torch.device("cpu")
     names = [run.resolve().name for run in runs]
     for run, name in zip(runs, names, strict=True):
-        lines = read_metrics(run)
-        loaded = load_generator(str(run), device)
-        latents = loaded.config.latent.from_seeds(range(1 if loaded.config.data.is_image else count))
-        samples = draw(loaded, latents, device)
+        lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
+        if not config.data.is_image:
+            samples = draw(load_run(str(run), device), config.latent.from_seeds(range(count)), device)
         shown = name if names.count(name) == 1 else str(run)
-        drawn.append(plots.RunCurves(shown, lines, loaded.config.data, samples, read_grids(run)))
+        drawn.append(plots.RunCurves(shown, lines, config.data, samples, read_grids(run)))
     return drawn

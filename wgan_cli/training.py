@@ -90,9 +90,14 @@ class Trainer:
             "streams": self.streams.state_dict(),
             "batches": self.batches.state_dict(),
             "dropout": _dropout_state(self.device),
+            "device": self.device.type,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises `BadInputError` for a state of another device, whose random numbers can't go on, or other shapes."""
+        trained_on = state.get("device", self.device.type)
+        if trained_on != self.device.type:
+            raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
         try:
             self.generator.load_state_dict(state["generator"])
             self.critic.load_state_dict(state["critic"])
@@ -100,14 +105,19 @@ class Trainer:
                 self.average.load_state_dict(state["average"])
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
-                self.schedules[name].load_state_dict(state["schedules"][name])
+                schedule = self.schedules[name]
+                schedule.load_state_dict(state["schedules"][name])
+                for group, base, factor in zip(
+                    optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+                ):  # as ever, unless training.iterations has changed and with it the decay
+                    group["lr"] = base * factor(schedule.last_epoch)
             self.streams.load_state_dict(state["streams"])
             self.batches.load_state_dict(state["batches"])
+            _restore_dropout(state["dropout"], self.device)
+            self.step = state["step"]
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
-        _restore_dropout(state["dropout"])
-        self.step = state["step"]
 
 
 def _dropout_state(device: torch.device) -> dict[str, Tensor]:
@@ -118,10 +128,10 @@ def _dropout_state(device: torch.device) -> dict[str, Tensor]:
     return state
 
 
-def _restore_dropout(state: Mapping[str, Tensor]) -> None:
+def _restore_dropout(state: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def run(config: RunConfig, device: torch.device, *, out: Path | None, name: str, resume: bool = False) -> Path:
@@ -130,21 +140,34 @@ def run(config: RunConfig, device: torch.device, *, out: Path | None, name: str,
     `name` is the stem of a numbered folder where `out` is None. Whatever can be wrong with the input is found
     before a folder is made. Raises `WganError` for that, and for a run that fails, diverges or is stopped.
     """
-    for warning in config.warnings():
-        log.warning(warning)
-    trainer = Trainer(config, device)
+    trainer = _built(config, device)
     with occupied(out, name, resume=resume) as path:
         if holds_run(path):
             _go_on(trainer, path)
+        if trainer.step == config.training.iterations:
+            return path  # done before: nothing to add, nothing to touch
         try:
             with RunDir(path, config, trainer.step, device) as folder:
                 train(trainer, folder)
         except torch.OutOfMemoryError as error:
-            raise WganError(f"{device}: out of memory; lower training.batch_size or the networks' width") from error
+            raise _out_of_memory(device) from error
         except OSError as error:
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
     return path
+
+
+def _built(config: RunConfig, device: torch.device) -> Trainer:
+    try:
+        return Trainer(config, device)
+    except RuntimeError as error:  # torch has no class for it on the CPU
+        if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+            raise _out_of_memory(device) from error
+        raise
+
+
+def _out_of_memory(device: torch.device) -> WganError:
+    return WganError(f"{device}: out of memory; lower training.batch_size or the networks' width")
 
 
 def _go_on(trainer: Trainer, path: Path) -> None:
@@ -158,6 +181,11 @@ def _go_on(trainer: Trainer, path: Path) -> None:
     state = read_newest(path)
     if state is not None:
         trainer.load_state_dict(state)
+    if trainer.step > trainer.config.training.iterations:
+        raise BadInputError(
+            f"--out {path}: its run is at iteration {trainer.step} already, beyond training.iterations: "
+            f"{trainer.config.training.iterations}"
+        )
 
 
 def train(trainer: Trainer, run: RunDir) -> None:
@@ -181,6 +209,7 @@ def train(trainer: Trainer, run: RunDir) -> None:
             if not (logs or shows or saves or stop):  # is it time?
                 continue
             with reporter.watch.paused():
+                _check_weights(trainer)
                 figures = reporter.figures(*batch_figures) if logs else {}
                 if shows:
                     figures |= reporter.truth()
@@ -189,7 +218,6 @@ def train(trainer: Trainer, run: RunDir) -> None:
                     run.scalars(figures, step)
                     bar.set_postfix(_in_short(figures), refresh=False)
                 if saves or stop:
-                    _check_weights(trainer)
                     run.checkpoint(trainer.state_dict(), step)
                 if stop and step < last:
                     raise _stopped(stop, step, last, run.path)
@@ -211,7 +239,10 @@ class _Reporter:
         self.watch = _Stopwatch(trainer.step)
 
     def _samples(self, count: int | None = None) -> Tensor:
-        return generate(self._trainer.sampler, self._latents[:count])
+        samples = generate(self._trainer.sampler, self._latents[:count])
+        if not samples.isfinite().all():
+            raise _diverged("a generated sample is not finite", self._trainer.step)
+        return samples
 
     def picture(self) -> plots.Pixels:
         data = self._trainer.config.data
@@ -224,7 +255,8 @@ class _Reporter:
     def figures(self, batch_figures: Figures, real: Tensor, fake: Tensor) -> dict[str, float]:
         """The figures as numbers, in one wait for the device. Raises `WganError` where one is not finite.
 
-        The critic's slope is looked at on the real and fake samples and midway between them, in evaluation mode.
+        The critic's slope and its held-out gap are of the critic after its last step, in evaluation mode, where
+        `critic/gap` is of that step's loss; the slope is looked at on real, on fake and midway between them.
         """
         trainer = self._trainer
         named = {**batch_figures}
@@ -276,8 +308,9 @@ def _check_finite(figures: Mapping[str, float], step: int) -> None:
 
 
 def _check_weights(trainer: Trainer) -> None:
-    """A checkpoint is never written with weights that are not finite."""
-    for network, module in (("generator", trainer.generator), ("critic", trainer.critic)):
+    """No figure, grid or checkpoint is made of weights that are not finite."""
+    networks = {"generator": trainer.generator, "critic": trainer.critic, "averaged generator": trainer.sampler}
+    for network, module in networks.items():
         for name, tensor in module.state_dict().items():
             if not tensor.isfinite().all():
                 raise _diverged(f"{network} weight {name} is not finite", trainer.step)
