@@ -40,7 +40,10 @@ def row(name: str, ratios: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="this one alone; may be given again")
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    chosen = arguments.strategy or list(STRATEGIES)
     for features in (2, 16, 64):
         ratios = []
         for seed in seeds:
@@ -48,7 +51,7 @@ def main() -> None:
             asked = Question(x, y + SHIFT / features**0.5, seed=seed)
             ratios.append(float(answer(asked, "critic").figures["w1_estimate"]) / SHIFT)
         row(f"shift by {SHIFT:g} in {features} dimensions, gp, one-sided", ratios)
-    for name, fit in STRATEGIES.items():
+    for name, fit in ((name, STRATEGIES[name]) for name in chosen):
         for mean, std in PAIRS:
             ratios = []
             for seed in seeds:

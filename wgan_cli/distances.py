@@ -111,7 +111,7 @@ class CriticFit(Spec):
     critic: Critic = MlpCritic(hidden=(128, 128), activation="leaky_relu")
     lipschitz: Lipschitz = GradientPenalty(weight=1000.0, sided="one")
     optimizer: Optimizer = Adam(lr=1e-3, betas=(0.0, 0.9), decay="linear")
-    steps: int = Field(default=3000, ge=1)
+    steps: int = Field(default=5000, ge=1)
     batch_size: int = Field(default=512, ge=2)
     average: float = Field(default=0.99, gt=0, lt=1)
     """Decay of the averaged weights that are judged in the end."""
