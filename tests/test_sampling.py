@@ -11,7 +11,7 @@ from wgan_cli.config import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.models import Latent
 from wgan_cli.run_dir import checkpoints
-from wgan_cli.sampling import draw, interpolated, load_run, parse_seeds, write
+from wgan_cli.sampling import check_out, draw, interpolated, load_run, parse_seeds, write
 from wgan_cli.training import run
 
 CPU = torch.device("cpu")
@@ -98,11 +98,12 @@ def test_images_as_array_grid_and_folder(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "folder" / "seed000009.png").getpixel((0, 0)) == 170
 
 
-@pytest.mark.parametrize(("out", "message"), [("s.jpg", "must end in"), ("folder", "needs images")])
+@pytest.mark.parametrize(
+    ("out", "message"), [("s.jpg", "must end in"), ("folder", "needs images"), ("no/s.npz", "no folder")]
+)
 def test_an_ending_that_says_nothing_is_refused(tmp_path: Path, out: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        write(torch.randn(4, 1), list("abcd"), tmp_path / out, load_config("normal_gp"))
-    assert not list(tmp_path.iterdir())
+        check_out(tmp_path / out, load_config("normal_gp"))
 
 
 def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def sample(
     chosen = pick_device(device)
     loaded = sampling.load_run(ckpt, chosen, raw=raw)
     latent = loaded.config.latent
+    path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
+    sampling.check_out(path, loaded.config)
     count = num or 64
     sampling.check_seeds(seed + count - 1, count)
     if interpolate is not None:
@@ -138,7 +140,6 @@ def sample(
         drawn = sampling.parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
         latents = latent.from_seeds(drawn)
         names = [f"seed{s:06d}" for s in drawn]
-    path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.write(sampling.draw(loaded, latents, chosen), names, path, loaded.config)
     typer.echo(path)
 

@@ -103,6 +103,16 @@ def interpolated(latent: Latent, first: int, last: int, steps: int) -> Tensor:
     return (torch.sin((1 - way) * angle) * start + torch.sin(way * angle) * end) / torch.sin(angle)
 
 
+def check_out(path: Path, config: RunConfig) -> None:
+    """Refuses what `write` could not write there, before anything is drawn."""
+    if path.suffix not in (".npz", ".png", ""):
+        raise BadInputError(f"--out {path}: must end in .png or .npz, or be a folder (no ending)")
+    if not path.suffix and not config.data.is_image:
+        raise BadInputError(f"--out {path}: a folder of PNGs needs images; write .npz, or .png for the density")
+    if not path.parent.is_dir():
+        raise BadInputError(f"--out {path}: there is no folder {path.parent}; make it first")
+
+
 def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) -> None:
     """Writes samples (N, *shape) as `path` says: `.npz`, one `.png`, or a folder of one PNG a sample.
 
@@ -118,10 +128,6 @@ def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) 
             write_atomically(path, buffer.getvalue())
         elif path.suffix == ".png":
             write_png(path, plots.picture(samples, config.data))
-        elif path.suffix:
-            raise BadInputError(f"--out {path}: must end in .png or .npz, or be a folder (no ending)")
-        elif not is_image:
-            raise BadInputError(f"--out {path}: a folder of PNGs needs images; write .npz, or .png for the density")
         else:
             path.mkdir(exist_ok=True)
             for pixels, name in zip(plots.to_pixels(samples), names, strict=True):
