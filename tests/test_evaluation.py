@@ -113,6 +113,28 @@ def test_the_command_on_a_normal(wgan: Wgan) -> None:
     assert "critic/w1_heldout" in wgan("evaluate", "--ckpt=run", "--num=500", "--seed=7").out
 
 
+def test_a_run_that_cannot_be_written_to_is_measured_all_the_same(wgan: Wgan) -> None:
+    wgan("train", "--config=normal_gp", "--set=training.iterations=2", "--out=run", "--device=cpu")
+    Path("run/evaluation.json").mkdir()  # nothing can take this name now
+    result = wgan("evaluate", "--ckpt=run", "--num=50", "--json", "--device=cpu")
+    assert result.code == 1
+    assert "w1_floor" in json.loads(result.out)
+    assert result.err.startswith("wgan: run/evaluation.json: can't be written")
+
+
+def test_a_diverged_generator_is_told_and_not_measured(wgan: Wgan) -> None:
+    wgan("train", "--config=normal_gp", "--set=training.iterations=2", "--out=run", "--device=cpu")
+    for path in Path("run/checkpoints").iterdir():
+        state = torch.load(path, weights_only=True)
+        for name, value in state["average"].items():
+            state["average"][name] = torch.full_like(value, float("nan")) if value.is_floating_point() else value
+        torch.save(state, path)
+    for command in ("evaluate", "sample"):
+        result = wgan(command, "--ckpt=run", "--num=50", "--device=cpu")
+        assert (result.code, result.out) == (1, "")
+        assert "not finite" in result.err
+
+
 def test_the_command_on_images(wgan: Wgan, made_up_mnist: Path) -> None:
     images = (*TINY_MNIST, f"--set=data.root={made_up_mnist}", "--set=training.iterations=2", "--device=cpu")
     assert wgan("train", "--config=mnist_gp", *images, "--out=run").code == 0

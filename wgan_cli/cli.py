@@ -159,10 +159,13 @@ def evaluate(
     sampling.check_seeds(seed + num - 1, num)
     chosen = pick_device(device)
     figures = evaluation.evaluate(sampling.load_run(ckpt, chosen), chosen, num, seed)
-    if run_dir.holds_run(Path(ckpt)):
-        content = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-        run_dir.write_atomically(Path(ckpt) / "evaluation.json", content.encode())
-    _print_figures(figures, as_json)
+    _print_figures(figures, as_json)  # first: a run that can't be written to is measured all the same
+    kept = Path(ckpt).expanduser() / "evaluation.json"
+    if run_dir.holds_run(kept.parent):
+        try:
+            run_dir.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise WganError(f"{kept}: can't be written ({error.strerror})") from error
 
 
 def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
@@ -272,8 +275,10 @@ def main() -> None:
     except BrokenPipeError:  # `wgan configs | head -1`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + 13
-    except OSError as error:  # of stdout: all other files have their own errors
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        typer.echo(f"wgan: can't write the result to stdout ({error.strerror})", err=True)
+    except OSError as error:
+        if error.filename is None:  # stdout alone has no name: rooms name the files that they write
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = "can't write the result to stdout" if error.filename is None else error.filename
+        typer.echo(f"wgan: {what} ({error.strerror})", err=True)
         code = ExitCode.RUN_FAILED
     sys.exit(code)

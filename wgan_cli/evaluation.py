@@ -22,7 +22,7 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.lipschitz import between, slopes
 from wgan_cli.models import generate
 from wgan_cli.run_dir import load_plain, write_atomically
-from wgan_cli.sampling import LoadedRun
+from wgan_cli.sampling import LoadedRun, draw
 
 log = logging.getLogger("wgan")
 Figures = dict[str, float]
@@ -38,7 +38,7 @@ def evaluate(loaded: LoadedRun, device: torch.device, num: int, seed: int) -> Fi
     held_out = dataset.real(2 * num, generator, heldout=True)
     count = len(held_out) // 2
     real, other = held_out[:count], held_out[count : 2 * count]
-    fake = generate(loaded.generator, loaded.config.latent.from_seeds(range(seed, seed + count)).to(device))
+    fake = draw(loaded, loaded.config.latent.from_seeds(range(seed, seed + count)), device)
     figures: Figures = {"step": loaded.step, "samples": count}
     figures |= {"mean": fake.mean().item(), "std": fake.std().item()}
     figures |= _beside_floor(lambda x, _: _numbers(dataset.against_target(x)), fake, real, other)
