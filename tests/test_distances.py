@@ -153,6 +153,16 @@ def test_the_estimate_is_of_w1_whatever_the_clip_bound_did() -> None:
     assert all(1.5 < estimate < 3.1 for estimate in estimates)
 
 
+def test_a_small_spread_lets_a_clipped_critic_be_straight() -> None:
+    x, y = normal(1000, 1, 0), normal(1000, 1, 1) + 3
+    truth = answer(Question(x, y), "1d").figures["w1"]
+    ratios = {}
+    for spread in (0.3, 1.0):
+        fit = CriticFit(**QUICK, lipschitz=Clip(bound=0.1), optimizer=RmsProp(lr=2e-3, decay="linear"), spread=spread)
+        ratios[spread] = answer(Question(x, y, fit=fit), "critic").figures["w1_estimate"] / truth
+    assert ratios[1.0] < 0.85 < 0.9 < ratios[0.3] <= 1.001
+
+
 def test_what_does_not_fit_is_told() -> None:
     for asked, method, message in (
         (Question(normal(4, 2, 0), normal(4, 3, 0)), "exact", "have 2 values and those of B 3"),

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from wgan_cli import transport
 from wgan_cli.transport import (
+    discrete,
+    entropic,
     exact_wasserstein,
     gaussian_w2,
     gaussian_w2_squared,
+    line,
     sinkhorn,
     sinkhorn_divergence,
     sliced_wasserstein,
@@ -284,14 +286,14 @@ def test_normal_refuses_what_is_none():
 @given(seed=seeds, n=sizes, m=sizes, p=orders)
 def test_sliced_agrees_with_pot_along_the_same_directions(seed, n, m, p):
     x, y, a, b = normal(seed, n, 4), normal(seed + 1, m, 4), masses(seed, n), masses(seed + 2, m)
-    directions = transport._directions(4, 20, torch.Generator().manual_seed(seed)).numpy()
+    directions = line._directions(4, 20, torch.Generator().manual_seed(seed)).numpy()
     expected = ot.sliced_wasserstein_distance(x.numpy(), y.numpy(), simplex(a), simplex(b), p=p, projections=directions)
     actual = sliced_wasserstein(x, y, 20, p, torch.Generator().manual_seed(seed), a, b)
     assert actual.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_directions_are_uniform_on_the_sphere():
-    directions = transport._directions(3, 20_000, torch.Generator().manual_seed(0))
+    directions = line._directions(3, 20_000, torch.Generator().manual_seed(0))
     torch.testing.assert_close(directions.norm(dim=0), torch.ones(20_000, dtype=DOUBLE))
     second_moment = directions @ directions.T / 20_000
     torch.testing.assert_close(second_moment, torch.eye(3, dtype=DOUBLE) / 3, rtol=0, atol=0.01)
@@ -453,7 +455,7 @@ def test_a_shift_is_as_far_as_it_is_long_in_w1_of_any_dimension(dtype):
 
 
 def test_an_unfinished_simplex_is_an_error(monkeypatch):
-    monkeypatch.setattr(transport, "SIMPLEX_ITERATIONS", 3)
+    monkeypatch.setattr(discrete, "SIMPLEX_ITERATIONS", 3)
     with pytest.raises(RuntimeError, match="exact solver did not finish"):
         exact_wasserstein(normal(0, 50, 2), normal(1, 50, 2))
 
@@ -927,7 +929,7 @@ def test_4096_by_4096_points_and_their_gradient_fit_in_2_gib():
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     matrix = 4096 * 4096 * 4 / 1024
     assert 2 * matrix < int(done.stdout) < 2 * 1024**2
-    assert int(done.stdout) < transport.SINKHORN_MATRICES * matrix * 1.05
+    assert int(done.stdout) < entropic.SINKHORN_MATRICES * matrix * 1.05
 
 
 @pytest.mark.gpu

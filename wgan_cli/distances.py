@@ -115,6 +115,9 @@ class CriticFit(Spec):
     batch_size: int = Field(default=512, ge=2)
     average: float = Field(default=0.99, gt=0, lt=1)
     """Decay of the averaged weights that are judged in the end."""
+    spread: float = Field(default=1.0, gt=0)
+    """The two sets are scaled together to this root mean square a value. Under `clip` a small one lets the biases,
+    clipped like the weights, put a unit's kink anywhere among the points, so that a straight critic stays one."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +195,14 @@ def one_dimensional(asked: Question) -> Answer:
 def critic(asked: Question) -> Answer:
     """W1 as a critic trained between the sets tells it: gap / Lipschitz constant, an estimate from below.
 
-    The sets are scaled together to unit spread, and the figures back: f(x) = s · g(x / s) has g's slopes.
+    The sets are scaled together to the spread of the fit, and the figures back: f(x) = s · g(x / s) has g's slopes.
     """
     pooled = torch.cat([asked.x, asked.y])
-    spread = (pooled - pooled.mean(0)).square().mean().sqrt().clamp_min(1e-300)
-    x, y = (((points - pooled.mean(0)) / spread).float() for points in (asked.x, asked.y))
+    unit = ((pooled - pooled.mean(0)).square().mean().sqrt() / asked.fit.spread).clamp_min(1e-300)
+    x, y = (((points - pooled.mean(0)) / unit).float() for points in (asked.x, asked.y))
     network = fitted_critic(x, y, asked.fit, asked.seed)
     with torch.no_grad():
-        gap = (network(x).mean() - network(y).mean()).item() * spread.item()
+        gap = (network(x).mean() - network(y).mean()).item() * unit.item()
     count = max(len(x), len(y))
     generator = torch.Generator().manual_seed(asked.seed)
     ways = between(drawn(x, count, generator), drawn(y, count, generator), generator)
