@@ -196,7 +196,8 @@ def test_the_commands_mistakes_are_told(wgan: Wgan) -> None:
         (("--config", "critic.yaml"), "is for --method critic"),
         (("--method", "critic", "--config", "critic.yaml"), "critic.yaml:2: batchsize: unknown key; did you mean"),
         (("--p", "0.5"), "--p"),
-        (("--plot", "x.jpg"), "must end in"),
+        (("--plot", "x.jpg"), "--plot x.jpg: must end in"),
+        (("--plot", "no/x.png"), "there is no folder no"),
     ):
         result = wgan("distance", "a.npy", "a.npy", *more)
         assert (result.code, result.out) == (2, "")

@@ -86,8 +86,9 @@ def test_a_figure_is_written_as_its_name_says(tmp_path: Path, ending: str) -> No
     plots.save(figure, tmp_path / f"x{ending}")
     begins = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[ending]
     assert (tmp_path / f"x{ending}").read_bytes().startswith(begins)
-    with pytest.raises(BadInputError, match="must end in"):
-        plots.save(figure, tmp_path / "x.jpg")
+    for bad, why in (("x.jpg", "--out .*x.jpg: must end in"), ("no/x.png", "there is no folder")):
+        with pytest.raises(BadInputError, match=why):
+            plots.check_path(tmp_path / bad, "--out")
 
 
 @pytest.mark.parametrize("features", [2, 5])

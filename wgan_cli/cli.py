@@ -205,16 +205,19 @@ def distance(
 
     if config is not None and method != "critic":
         raise BadInputError("--config: is for --method critic")
-    if plot is not None and method not in distances.WITH_PLAN:
-        raise BadInputError(f"--plot: draws a plan, which {method} has not; use {' or '.join(distances.WITH_PLAN)}")
+    if plot is not None:
+        if method not in distances.WITH_PLAN:
+            raise BadInputError(f"--plot: draws a plan, which {method} has not; use {' or '.join(distances.WITH_PLAN)}")
+        plot = plot.expanduser()
+        plots.check_path(plot, "--plot")
     generator = torch.Generator().manual_seed(seed)
     x, y = (distances.read_points(source, num, generator) for source in (a, b))
     asked = distances.Question(x, y, p=p, epsilon=epsilon, seed=seed, fit=distances.load_fit(config))
     found = distances.answer(asked, method)
-    if plot is not None and found.plan is not None:
-        plots.save(plots.plan_figure(x, y, found.plan, p), plot)
     told = {"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}
     _print_figures(told, as_json)
+    if plot is not None and found.plan is not None:
+        plots.save(plots.plan_figure(x, y, found.plan, p), plot)
 
 
 @app.command()
@@ -226,6 +229,7 @@ def plot(
     from wgan_cli import plots, sampling
 
     out = out.expanduser()
+    plots.check_path(out, "--out")
     plots.save(plots.curves_figure(sampling.curves([run.expanduser() for run in runs])), out)
     typer.echo(out)
 

@@ -57,14 +57,20 @@ def density_figure(samples: Tensor, data: DataSpec) -> "Figure":
     return figure
 
 
+def check_path(path: Path, option: str) -> None:
+    """Refuses what `save` could not write there, before anything is computed."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise BadInputError(f"{option} {path}: must end in .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise BadInputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+
+
 def save(figure: "Figure", path: Path) -> None:
     """Writes the figure as PNG, SVG or PDF, by the ending of `path`."""
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise BadInputError(f"--out {path}: must end in .png, .svg or .pdf")
     try:
         figure.savefig(path)
     except OSError as error:
-        raise WganError(f"--out {path}: can't be written ({error.strerror})") from error
+        raise WganError(f"{path}: can't be written ({error.strerror})") from error
 
 
 def rendered(figure: "Figure") -> Pixels:
