@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from wgan_cli.checkpoints import checkpoints
 from wgan_cli.config import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.models import Latent
-from wgan_cli.run_dir import checkpoints
 from wgan_cli.sampling import check_out, draw, interpolated, load_run, parse_seeds, write
 from wgan_cli.training import run
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from wgan_cli import models
+from wgan_cli.checkpoints import checkpoints, read_newest
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.run_dir import checkpoints, read_newest
 from wgan_cli.training import Trainer, _Reporter, run
 
 CPU = torch.device("cpu")
@@ -31,6 +31,7 @@ def test_a_run_writes_what_the_design_promises(tmp_path: Path) -> None:
         "environment.json",
         "metrics.jsonl",
         "samples",
+        "status.json",
     ]
     assert [line["step"] for line in lines(path)] == [2, 4, 6]
     assert [p.stem for p in sorted((path / "samples").iterdir())] == ["000000003", "000000006"]

@@ -153,7 +153,7 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
-    from wgan_cli import evaluation, run_dir, sampling
+    from wgan_cli import evaluation, files, run_dir, sampling
     from wgan_cli.devices import pick_device
 
     sampling.check_seeds(seed + num - 1, num)
@@ -163,7 +163,7 @@ def evaluate(
     kept = Path(ckpt).expanduser() / "evaluation.json"
     if run_dir.holds_run(kept.parent):
         try:
-            run_dir.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+            files.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise WganError(f"{kept}: can't be written ({error.strerror})") from error
 

@@ -18,11 +18,11 @@ from wgan_cli import transport
 from wgan_cli.config import load_spec
 from wgan_cli.data import Mnist, scale
 from wgan_cli.errors import BadInputError
+from wgan_cli.files import load_plain
 from wgan_cli.lipschitz import GradientPenalty, Lipschitz, between, slopes
 from wgan_cli.models import Critic, MlpCritic, averaged
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer
-from wgan_cli.run_dir import load_plain
 from wgan_cli.spec import Spec
 from wgan_cli.steps import Mathematics
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from wgan_cli import transport
 from wgan_cli.data import Dataset
 from wgan_cli.errors import BadInputError
+from wgan_cli.files import load_plain, write_atomically
 from wgan_cli.lipschitz import between, slopes
 from wgan_cli.models import generate
-from wgan_cli.run_dir import load_plain, write_atomically
 from wgan_cli.sampling import LoadedRun, draw
 
 log = logging.getLogger("wgan")

@@ -1,8 +1,7 @@
-"""The folder of a run: its config, metrics, TensorBoard events, grids and checkpoints.
+"""The folder of a run: its config, metrics, TensorBoard events, grids, checkpoints and state.
 
 Every file but the two that grow (metrics, events) is written aside and renamed, so what has a final name is
-whole. Only plain containers and tensors go into a checkpoint, and it is read with `weights_only=True`: code
-that somebody put into one is refused, never run.
+whole. Figures of an iteration are on the disk before a checkpoint of it is.
 """
 
 import io
@@ -10,42 +9,30 @@ import json
 import logging
 import math
 import os
-import pickle
 import platform
 import re
-import struct
+import socket
 import subprocess
 import sys
-import zipfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 from wgan_cli import __version__
-from wgan_cli.config import RunConfig, config_from_dict
-from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.checkpoints import CheckpointWriter, checkpoints, numbered
+from wgan_cli.config import RunConfig
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.files import write_atomically
 from wgan_cli.plots import Pixels
 
-CHECKPOINT_FORMAT = 1
 log = logging.getLogger("wgan")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes aside, flushes to the disk, renames: at any instant `path` is the old file or the whole new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+State = Literal["running", "finished", "stopped", "diverged"]
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
@@ -64,26 +51,45 @@ class RunDir:
         """Opens the folder for what follows iteration `step`; figures after it, from a lost end, are cut off."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path, self._config = path, config
+        self.path, self._config, self._step = path, config, step
         write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: it makes the folder a run's
         (path / "samples").mkdir(exist_ok=True)
         (path / "checkpoints").mkdir(exist_ok=True)
         for damaged in (file for file in checkpoints(path) if int(file.stem) > step):
             damaged.replace(damaged.with_suffix(".pt.damaged"))  # it was stepped over, and must not count as newest
-        write_atomically(path / "environment.json", json.dumps(_environment(device), indent=2).encode() + b"\n")
+        write_atomically(path / "environment.json", _json(_environment(device)))
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        _make_older(path)
         self._events = SummaryWriter(str(path), purge_step=step + 1)
+        self._writer = CheckpointWriter(path, config)
+        self._tell("running")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._metrics.close()
-        self._events.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Waits for what is being written. A run that ends without an error is finished, whatever its step."""
+        try:
+            self._writer.close()
+            self._metrics.close()
+            self._events.close()
+        except OSError:
+            self._tell("stopped")
+            raise
+        diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
+        self._tell("finished" if error is None else "diverged" if diverged else "stopped")
+
+    def _tell(self, state: State) -> None:
+        """Writes what is known of the run from outside, for `wgan runs`."""
+        status = {"state": state, "step": self._step, "host": socket.gethostname(), "pid": os.getpid()}
+        with suppress(OSError):  # where the disk is full, the one error that counts is told of by training
+            write_atomically(self.path / "status.json", _json(status))
 
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
         """One line of metrics.jsonl, and the same figures for TensorBoard."""
+        self._writer.check()
+        self._step = step
         self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
         self._metrics.flush()
         for name, value in figures.items():
@@ -91,23 +97,22 @@ class RunDir:
 
     def picture(self, pixels: Pixels, step: int) -> None:
         """The grid of this step, as a PNG and for TensorBoard."""
+        self._step = step
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
         self._events.add_image("samples", pixels, step, dataformats="HWC")
-        self._events.flush()
 
     def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
-        """Writes `state` as the newest checkpoint, then removes all but the newest `output.keep`."""
-        content = io.BytesIO()
-        header = {
-            "format": CHECKPOINT_FORMAT,
-            "wgan": __version__,
-            "step": step,
-            "config": self._config.to_dict(),
-        }
-        torch.save({**header, **state}, content)
-        write_atomically(self.path / "checkpoints" / f"{step:09d}.pt", content.getvalue())
-        for old in checkpoints(self.path)[self._config.output.keep :]:
-            old.unlink()
+        """Has `state` written as the newest checkpoint, and all but the newest `output.keep` removed.
+
+        Returns as soon as the state is copied; a failure (`OSError`) is raised by a later call, or by the exit.
+        """
+        self._step = step
+        self._writer.save(state, step, before=self._flush)
+
+    def _flush(self) -> None:
+        """Whatever was logged is on the disk."""
+        os.fsync(self._metrics.fileno())
+        self._events.flush()
 
 
 @contextmanager
@@ -118,7 +123,7 @@ def occupied(out: Path | None, name: str, *, resume: bool = False) -> Iterator[P
     the highest number there. Raises `BadInputError`, with nothing written, for a folder that is not free.
     """
     try:
-        path = _make_numbered(name, Path("runs")) if out is None else out
+        path = _makenumbered(name, Path("runs")) if out is None else out
         _refuse_unless_free(path, resume)
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock")
@@ -136,7 +141,7 @@ def occupied(out: Path | None, name: str, *, resume: bool = False) -> Iterator[P
         lock.release()
 
 
-def _make_numbered(name: str, parent: Path) -> Path:
+def _makenumbered(name: str, parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     pattern = re.compile(re.escape(name) + r"-(\d{4,})")
     number = max((int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))), default=0)
@@ -169,87 +174,6 @@ def holds_run(path: Path) -> bool:
     return (path / "config.yaml").is_file()
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoint files, newest first."""
-    return [path for _, path in sorted(_numbered(run / "checkpoints", ".pt").items(), reverse=True)]
-
-
-def _numbered(folder: Path, ending: str) -> dict[int, Path]:
-    """The files of a folder that are named by an iteration."""
-    return {int(path.stem): path for path in folder.glob(f"*{ending}") if re.fullmatch(r"\d{9,}", path.stem)}
-
-
-def read_newest(run: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a run; a damaged one is named and stepped over. None where there is none."""
-    damaged = None
-    for path in checkpoints(run):
-        try:
-            return read_checkpoint(path)
-        except WganError as error:
-            log.warning("%s; trying an older one", error)
-            damaged = error
-    if damaged is not None:
-        raise WganError(f"{run}: none of its checkpoints can be read; the last tried: {damaged}")
-    return None
-
-
-def find_checkpoint(target: str) -> dict[str, Any]:
-    """The checkpoint that `--ckpt RUN|FILE` names. Raises `BadInputError` where there is none."""
-    path = Path(target).expanduser()
-    if path.is_file():
-        return read_checkpoint(path)
-    if not path.is_dir():
-        raise BadInputError(f"--ckpt {target}: no such run folder or file")
-    state = read_newest(path)
-    if state is None:
-        raise BadInputError(f"--ckpt {target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
-    return state
-
-
-def load_plain(path: Path) -> Any:
-    """What torch saved in `path`, on the CPU, where it is plain containers and tensors; nothing in it is run.
-
-    Raises `BadInputError` for any other file.
-    """
-    try:
-        if not zipfile.is_zipfile(path):  # torch would take anything else for a pickle
-            raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's")
-        with zipfile.ZipFile(path) as file:
-            if file.testzip() is not None:  # torch itself compares no checksums
-                raise BadInputError(f"{path}: damaged: a part of it has another checksum than when it was written")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadInputError(f"{path}: refused: holds more than plain tensors, so it may carry code") from error
-    except OSError as error:
-        raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as error:  # all seen on flipped bits
-        raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's") from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of one checkpoint, on the CPU. Raises `BadInputError` for a file that is none, or not whole."""
-    state = load_plain(path)
-    if not isinstance(state, dict) or "format" not in state:
-        raise BadInputError(f"{path}: not a checkpoint of wgan")
-    if state["format"] != CHECKPOINT_FORMAT:
-        raise BadInputError(
-            f"{path}: has checkpoint format {state['format']}, but this wgan reads {CHECKPOINT_FORMAT}; "
-            f"use wgan {state.get('wgan')}, which wrote it"
-        )
-    return state
-
-
-def checkpoint_config(state: Mapping[str, Any], source: str) -> RunConfig:
-    return config_from_dict(state["config"], source)
-
-
 def read_metrics(run: Path) -> list[dict[str, float]]:
     """The logged lines of a run, in order; a last one that is cut short (a live run's) is left out."""
     try:
@@ -264,7 +188,7 @@ def read_grids(run: Path) -> dict[int, Pixels]:
     from PIL import Image
 
     grids = {}
-    for step, path in sorted(_numbered(run / "samples", ".png").items()):
+    for step, path in sorted(numbered(run / "samples", ".png").items()):
         try:
             grids[step] = np.array(Image.open(path).convert("RGB"))
         except OSError as error:
@@ -290,6 +214,26 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
+
+
+def _make_older(path: Path) -> None:
+    """Sees to it that event files which are there come before one that is made now.
+
+    TensorBoard reads them in the order of their names, which begin with the second they were made in, and drops
+    what a later one purges: a clock that was set back would turn that round.
+    """
+    pattern = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)")
+    found = sorted((int(match[1]), match[2]) for entry in path.iterdir() if (match := pattern.fullmatch(entry.name)))
+    second = int(time.time())
+    for stamp, rest in reversed(found):
+        second = min(stamp, second - 1)
+        if second != stamp:
+            name = path / f"events.out.tfevents.{stamp:010d}.{rest}"
+            name.rename(path / f"events.out.tfevents.{second:010d}.{rest}")
+
+
+def _json(tree: Mapping[str, Any]) -> bytes:
+    return json.dumps(tree, indent=2).encode() + b"\n"
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from wgan_cli import plots
+from wgan_cli.checkpoints import checkpoint_config, find_checkpoint
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.files import write_atomically
 from wgan_cli.models import Latent, averaged, generate
-from wgan_cli.run_dir import checkpoint_config, find_checkpoint, read_grids, read_metrics, write_atomically, write_png
+from wgan_cli.run_dir import read_grids, read_metrics, write_png
 
 MOST_SEEDS = 10_000_000
 

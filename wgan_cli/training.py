@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from wgan_cli import plots
+from wgan_cli.checkpoints import read_newest
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz import slopes
 from wgan_cli.models import averaged, generate
-from wgan_cli.run_dir import RunDir, holds_run, occupied, read_newest
+from wgan_cli.run_dir import RunDir, holds_run, occupied
 from wgan_cli.steps import Figures, Mathematics
 from wgan_cli.streams import Streams
 
