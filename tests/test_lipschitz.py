@@ -12,8 +12,8 @@ from wgan_cli.models import ConvCritic, MlpCritic
 SHAPES = [(1,), (512,), (1, 28, 28), (3, 32, 32)]
 
 
-def stream() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def uniform(real: Tensor) -> Tensor:
+    return torch.rand(len(real), generator=torch.Generator().manual_seed(0), dtype=real.dtype)
 
 
 def linear_critic(shape: tuple[int, ...], norm: float) -> nn.Module:
@@ -34,15 +34,15 @@ def pair(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("norm", [0.25, 1.0, 3.0])
 def test_a_linear_critics_penalty_is_known(shape: tuple[int, ...], norm: float) -> None:
     critic, (real, fake) = linear_critic(shape, norm), pair(shape)
-    two = GradientPenalty(weight=10.0).penalty(critic, real, fake, stream())
-    one = GradientPenalty(weight=10.0, sided="one").penalty(critic, real, fake, stream())
+    two = GradientPenalty(weight=10.0).penalty(critic, real, fake, uniform(real))
+    one = GradientPenalty(weight=10.0, sided="one").penalty(critic, real, fake, uniform(real))
     assert two.item() == pytest.approx(10 * (norm - 1) ** 2, abs=1e-12)
     assert one.item() == pytest.approx(10 * max(norm - 1, 0) ** 2, abs=1e-12)
 
 
 def test_the_target_is_where_the_penalty_ends() -> None:
     critic, (real, fake) = linear_critic((4,), 2.0), pair((4,))
-    assert GradientPenalty(target=2.0).penalty(critic, real, fake, stream()).item() == pytest.approx(0, abs=1e-12)
+    assert GradientPenalty(target=2.0).penalty(critic, real, fake, uniform(real)).item() == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("critic_and_shape", [(MlpCritic(hidden=(8,)), (3,)), (ConvCritic(width=2), (1, 8, 8))])
@@ -50,7 +50,7 @@ def test_the_penalty_reaches_the_critic(critic_and_shape: tuple[MlpCritic | Conv
     spec, shape = critic_and_shape
     critic = spec.build(shape)
     real, fake = torch.randn(4, *shape), torch.randn(4, *shape)
-    GradientPenalty().penalty(critic, real, fake, stream()).backward()
+    GradientPenalty().penalty(critic, real, fake, uniform(real)).backward()
     weights = [p for name, p in critic.named_parameters() if name.endswith("weight")]
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in weights)
     assert real.grad is None
@@ -68,7 +68,7 @@ def test_the_penaltys_gradient_is_the_difference_quotient(activation: str) -> No
             named = dict(zip(dict(critic.named_parameters()), values, strict=True))
             return torch.func.functional_call(critic, named, (points,))
 
-        return GradientPenalty().penalty(called, real, fake, stream())  # type: ignore[arg-type]
+        return GradientPenalty().penalty(called, real, fake, uniform(real))  # type: ignore[arg-type]
 
     assert torch.autograd.gradcheck(penalty, parameters, atol=1e-6)
 
@@ -81,7 +81,8 @@ def test_finite_where_the_slope_is_zero(shape: tuple[int, ...], sided: str) -> N
         for parameter in critic.parameters():
             parameter.zero_()
     spec = GradientPenalty.model_validate({"sided": sided})
-    penalty = spec.penalty(critic, torch.randn(4, *shape), torch.randn(4, *shape), stream())
+    real = torch.randn(4, *shape)
+    penalty = spec.penalty(critic, real, torch.randn(4, *shape), uniform(real))
     penalty.backward()
     assert penalty.item() == pytest.approx(10.0 if sided == "two" else 0.0)
     assert all(p.grad is None or p.grad.isfinite().all() for p in critic.parameters())
@@ -97,7 +98,7 @@ def test_computed_in_float32_at_least() -> None:
 @given(st.sampled_from(SHAPES))
 def test_points_lie_between_with_one_weight_a_sample(shape: tuple[int, ...]) -> None:
     real, fake = pair(shape)
-    weights = ((between(real, fake, stream()) - fake) / (real - fake)).flatten(1)
+    weights = ((between(real, fake, uniform(real)) - fake) / (real - fake)).flatten(1)
     assert torch.allclose(weights, weights[:, :1], atol=1e-6)
     assert weights.min() > -1e-9
     assert weights.max() < 1 + 1e-9
@@ -119,4 +120,4 @@ def test_strategies_that_have_no_penalty_add_nothing() -> None:
     Unbounded().constrain(critic)
     assert all(torch.equal(p, b) for p, b in zip(critic.parameters(), before, strict=True))
     for spec in (Unbounded(), Clip()):
-        assert spec.penalty(critic, real, fake, stream()).item() == 0
+        assert spec.penalty(critic, real, fake, uniform(real)).item() == 0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wgan_cli.checkpoints import checkpoints
+from wgan_cli.checkpoints import checkpoints, sealed
 from wgan_cli.config import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.models import Latent
@@ -109,10 +109,10 @@ def test_an_ending_that_says_nothing_is_refused(tmp_path: Path, out: str, messag
 def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> None:
     state = torch.load(checkpoints(trained)[0], weights_only=True)
     for key in ("config", "generator"):
-        torch.save({k: v for k, v in state.items() if k != key}, tmp_path / "x.pt")
+        (tmp_path / "x.pt").write_bytes(sealed({k: v for k, v in state.items() if k != key}))
         with pytest.raises(BadInputError, match="do not fit its config"):
             load_run(str(tmp_path / "x.pt"), CPU)
     state["config"]["generator"]["hidden"] = [3]
-    torch.save(state, tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes(sealed(state))
     with pytest.raises(BadInputError, match="do not fit its config"):
         load_run(str(tmp_path / "x.pt"), CPU)

@@ -5,7 +5,7 @@ import torch
 
 from wgan_cli import shipped
 from wgan_cli.config import load_config
-from wgan_cli.training import Trainer
+from wgan_cli.trainer import Trainer
 
 
 def test_a_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from wgan_cli.objectives import Wasserstein
 from wgan_cli.steps import Mathematics
 
 
-def stream() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def uniform() -> Tensor:
+    return torch.rand(32, generator=torch.Generator().manual_seed(0))
 
 
 class Networks:
@@ -42,7 +42,7 @@ def test_a_critic_step_raises_the_gap_and_leaves_the_generator(lipschitz: Lipsch
     networks = Networks()
     before, gap = weights(networks.generator), networks.gap()
     mathematics = Mathematics(Wasserstein(), lipschitz)
-    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), stream())
+    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), uniform())
     assert networks.gap() > gap
     assert figures["critic/gap"].item() == pytest.approx(gap, abs=1e-6)  # real minus fake, before the update
     assert all(torch.equal(a, b) for a, b in zip(weights(networks.generator), before, strict=True))
@@ -63,7 +63,7 @@ def test_a_generator_step_raises_the_score_of_fakes_and_leaves_the_critic() -> N
 def test_the_loss_is_the_penalty_minus_the_gap() -> None:
     networks = Networks()
     mathematics = Mathematics(Wasserstein(), GradientPenalty())
-    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), stream())
+    figures = mathematics.critic_step(networks.critic, networks.for_critic, networks.real, networks.fake(), uniform())
     assert figures["critic/penalty"] > 0
     assert figures["critic/loss"].item() == pytest.approx(
         (figures["critic/penalty"] - figures["critic/gap"]).item(), abs=1e-5
@@ -77,7 +77,7 @@ def test_the_loss_is_the_penalty_minus_the_gap() -> None:
 def test_clipping_comes_after_the_step() -> None:
     networks = Networks(lr=100.0)
     Mathematics(Wasserstein(), Clip(bound=0.01)).critic_step(
-        networks.critic, networks.for_critic, networks.real, networks.fake(), stream()
+        networks.critic, networks.for_critic, networks.real, networks.fake(), uniform()
     )
     assert max(parameter.abs().max().item() for parameter in networks.critic.parameters()) <= 0.01
 
@@ -85,14 +85,14 @@ def test_clipping_comes_after_the_step() -> None:
 def test_one_critic_step_is_the_papers_algorithm_by_hand() -> None:
     networks = Networks(lr=0.05)
     by_hand = copy.deepcopy(networks.critic)
-    mix = torch.rand(32, 1, generator=stream())
+    mix = torch.rand(32, 1, generator=torch.Generator().manual_seed(0))
     points = (mix * networks.real + (1 - mix) * networks.fake()).requires_grad_()
     (gradient,) = torch.autograd.grad(by_hand(points).sum(), points, create_graph=True)
     penalty = 10 * ((gradient.square().sum(1).sqrt() - 1) ** 2).mean()
     loss = by_hand(networks.fake()).mean() - by_hand(networks.real).mean() + penalty
     expected = [p - 0.05 * g for p, g in zip(by_hand.parameters(), _gradients(loss, by_hand), strict=True)]
     Mathematics(Wasserstein(), GradientPenalty()).critic_step(
-        networks.critic, networks.for_critic, networks.real, networks.fake(), stream()
+        networks.critic, networks.for_critic, networks.real, networks.fake(), uniform()
     )
     for got, wanted in zip(networks.critic.parameters(), expected, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-5)

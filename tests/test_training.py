@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from wgan_cli import models
-from wgan_cli.checkpoints import checkpoints, read_newest
+from wgan_cli.checkpoints import checkpoints, read_newest, sealed
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.training import Trainer, _Reporter, run
+from wgan_cli.reporting import Reporter
+from wgan_cli.trainer import Trainer
+from wgan_cli.training import run
 
 CPU = torch.device("cpu")
 QUICK = ("generator.hidden=[8]", "critic.hidden=[8]", "training.batch_size=16", "training.n_critic=2")
@@ -56,10 +58,10 @@ def test_each_critic_step_has_fresh_real_samples_and_latents(monkeypatch: pytest
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     step = trainer.mathematics.critic_step
 
-    def spy(critic, optimizer, real, fake, generator):
+    def spy(critic, optimizer, real, fake, uniform):
         assert not fake.requires_grad  # no generator graph in a critic step
         seen.append((real.clone(), fake.clone()))
-        return step(critic, optimizer, real, fake, generator)
+        return step(critic, optimizer, real, fake, uniform)
 
     object.__setattr__(trainer.mathematics, "critic_step", spy)
     trainer.iterate()
@@ -144,7 +146,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path: Path) -> None:
     for checkpoint in checkpoints(path):
         state = torch.load(checkpoint, weights_only=True)
         state["critic"] = {name: value[:1] for name, value in state["critic"].items()}
-        torch.save(state, checkpoint)
+        checkpoint.write_bytes(sealed(state))
     with pytest.raises(BadInputError, match="does not fit its own config"):
         run(config(iterations=10), CPU, out=path, name="x", resume=True)
 
@@ -227,7 +229,7 @@ def test_a_gap_that_stays_negative_is_explained_once(caplog: pytest.LogCaptureFi
     one_sided = Trainer(config("normal_gp", "lipschitz.sided=one"), CPU)
     for trainer, warnings in ((two_sided, 1), (one_sided, 0)):
         caplog.clear()
-        reporter = _Reporter(trainer)
+        reporter = Reporter(trainer)
         for gap in [-1.0] * (reporter.PATIENCE - 1) + [1.0]:
             reporter._watch_sign(gap)
         assert not caplog.records  # it may pass

@@ -71,18 +71,24 @@ def train(
     if resume and out is None:
         raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
     from wgan_cli.config import load_config
+    from wgan_cli.distributed import find_world, joined
 
-    resolved = load_config(config, overrides or ())
+    world = find_world()
+    resolved = load_config(config, overrides or (), world.size)
     for warning in resolved.warnings():
         logging.getLogger("wgan").warning(warning)
     if dry_run:
-        _describe(resolved)
+        if world.is_first:
+            _describe(resolved)
         return
     from wgan_cli.devices import pick_device
     from wgan_cli.training import run
 
-    out = out and out.expanduser()
-    typer.echo(run(resolved, pick_device(device), out=out, name=Path(config).stem, resume=resume))
+    chosen = pick_device(device, world.local_rank if world.size > 1 else None)
+    with joined(world, chosen):
+        path = run(resolved, chosen, out=out and out.expanduser(), name=Path(config).stem, resume=resume, world=world)
+    if world.is_first:
+        typer.echo(path)
 
 
 def _describe(resolved: Any) -> None:
@@ -257,6 +263,9 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("wgan: %(message)s"))
     logging.getLogger("wgan").handlers = [handler]
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    if rank != "0":
+        logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank says it
     try:
         code = app(standalone_mode=False, prog_name="wgan")
         if code == 130:  # Typer's own code for Ctrl-C before a run has begun
@@ -264,8 +273,9 @@ def main() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a reader who left is met below and not at exit
     except WganError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"wgan: {line}", err=True)
+        where = "" if rank == "0" else f"rank {rank}: "
+        for line in str(error).splitlines() if rank == "0" or not error.is_shared else ():
+            typer.echo(f"wgan: {where}{line}", err=True)
         code = error.exit_code
     except _UsageError as error:
         where = error.ctx.command_path if error.ctx else "wgan"

@@ -29,6 +29,8 @@ class TrainingSpec(Spec):
     n_critic: int = Field(default=5, ge=1)
     average: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
+    deterministic: bool = False
+    """On a GPU, only kernels that give the same bits each time, so that a run that goes on repeats them; slower."""
 
 
 class OutputSpec(Spec):
@@ -89,15 +91,16 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(name: str, overrides: Sequence[str] = (), ranks: int = 1) -> RunConfig:
     """The config in the file `name`, else the shipped config of that name, with `KEY=VALUE` overrides applied.
 
+    `ranks` is how many processes are to share each batch.
     Raises `BadInputError` with one line a fault, each naming the file, the line and the key.
     """
     document = _read(find_config(name))
     for override in overrides:
         document.override(override)
-    return _checked(document)
+    return _checked(document, ranks)
 
 
 def load_spec(path: Path, model: type[Loaded]) -> Loaded:
@@ -117,9 +120,11 @@ def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
     return _checked(Document(source, json.dumps(tree)))
 
 
-def _checked(document: Document) -> RunConfig:
+def _checked(document: Document, ranks: int = 1) -> RunConfig:
     config = _validated(document, RunConfig)
     _raise(document, _pair_faults(config))
+    if ranks > 1:
+        _raise(document, _rank_faults(config, ranks))
     return config
 
 
@@ -170,6 +175,20 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
         )
     if batch == 1 and "batch" in (config.generator.norm, config.critic.norm):
         yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
+
+
+def _rank_faults(config: RunConfig, ranks: int) -> Iterator[tuple[Key, str]]:
+    """What one process can do, but several can't do exactly like one."""
+    batch = config.training.batch_size
+    if batch % ranks:
+        near = max(batch // ranks, 1) * ranks
+        yield ("training", "batch_size"), f"{batch} does not divide over {ranks} ranks; use {near}, or fewer ranks"
+    for network in ("generator", "critic"):
+        spec = getattr(config, network)
+        try:
+            spec.check_ranks()
+        except ValueError as error:
+            yield (network, "norm" if spec.norm == "batch" else "dropout"), str(error)
 
 
 def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:

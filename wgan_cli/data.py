@@ -30,9 +30,11 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.spec import Choice
 from wgan_cli.transport import exact_wasserstein, gaussian_w2, wasserstein_1d_normal
 
+WHOLE = slice(None)
+
 
 class Batches(ABC):
-    """An endless stream of whole batches, (batch_size, *shape) float32 on the device; each is fresh."""
+    """An endless stream of whole batches, or the same share of each, (N, *shape) on the device; each is fresh."""
 
     @abstractmethod
     def next(self) -> Tensor: ...
@@ -49,8 +51,8 @@ class Dataset(ABC):
     """Real samples resident on a device."""
 
     @abstractmethod
-    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
-        """Batches whose order or values are drawn from `generator` alone (it must live on the device)."""
+    def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
+        """The `share` of batches whose order or values are drawn from `generator` alone, on its device."""
 
     @abstractmethod
     def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
@@ -91,6 +93,10 @@ class DataSpec(Choice, ABC):
     @abstractmethod
     def load(self, device: torch.device) -> Dataset:
         """Read the samples into the device's memory. Raises `WganError` where they can't be had."""
+
+    def fetch(self) -> None:
+        """Gets the files from the net where they are missing. Raises `WganError` where that fails."""
+        return
 
     @property
     def size(self) -> int | None:
@@ -144,8 +150,8 @@ class _NormalDataset(Dataset):
         draws = torch.randn(count, self.spec.features, generator=generator)
         return draws.mul_(self.spec.std).add_(self.spec.mean).to(self.device)
 
-    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
-        return _NormalBatches(self.spec, batch_size, generator)
+    def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
+        return _NormalBatches(self.spec, batch_size, generator, share)
 
     def against_target(self, samples: Tensor) -> dict[str, Tensor]:
         """Of all values pooled: exact W1 and W2 to the normal itself, and W2 of the moments alone (closed form)."""
@@ -171,10 +177,11 @@ class _NormalBatches(Batches):
     spec: Normal
     batch_size: int
     generator: torch.Generator
+    share: slice
 
     def next(self) -> Tensor:
         size = (self.batch_size, self.spec.features)
-        draws = torch.randn(size, generator=self.generator, device=self.generator.device)
+        draws = torch.randn(size, generator=self.generator, device=self.generator.device)[self.share]
         return draws.mul_(self.spec.std).add_(self.spec.mean)
 
     def state_dict(self) -> dict[str, Any]:
@@ -237,7 +244,7 @@ class Mnist(DataSpec):
 
     def read(self, part: Literal["images", "labels"]) -> Tensor:
         """The split's images (N, 28, 28) or labels (N,), uint8 on the CPU, downloaded first where absent."""
-        self._fetch_missing()
+        self.fetch()
         name = f"{'train' if self.split == 'train' else 't10k'}-{part}-idx{3 if part == 'images' else 1}-ubyte"
         return _read_idx(self._find(name), _MNIST_MD5[name] if self.checksums else None)
 
@@ -249,7 +256,7 @@ class Mnist(DataSpec):
     def _missing(self) -> list[str]:
         return [name for name in _MNIST_MD5 if not self._find(name).is_file()]
 
-    def _fetch_missing(self) -> None:
+    def fetch(self) -> None:
         if not self._missing():
             return  # the ordinary case touches nothing, so a read-only folder will do
         try:
@@ -352,19 +359,19 @@ class ImageDataset(Dataset):
         distance = exact_wasserstein(samples[: len(first)].flatten(1), first.flatten(1))
         return {"truth/w1": distance, "truth/w1_floor": self._floor}
 
-    def batches(self, batch_size: int, generator: torch.Generator) -> Batches:
+    def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
         if batch_size > len(self.images):
             raise BadInputError(
                 f"training.batch_size: {batch_size} is larger than the {len(self.images)} samples of {self.where}"
             )
-        return _ImageBatches(self.images, batch_size, generator)
+        return _ImageBatches(self.images, batch_size, generator, share)
 
 
 class _ImageBatches(Batches):
     """Passes over the images, each in a fresh order; the few left over at a pass's end are dropped."""
 
-    def __init__(self, images: Tensor, batch_size: int, generator: torch.Generator) -> None:
-        self.images, self.batch_size, self.generator = images, batch_size, generator
+    def __init__(self, images: Tensor, batch_size: int, generator: torch.Generator, share: slice) -> None:
+        self.images, self.batch_size, self.generator, self.share = images, batch_size, generator, share
         self._begin_pass()
 
     def _begin_pass(self) -> None:
@@ -377,7 +384,7 @@ class _ImageBatches(Batches):
             self._begin_pass()
         chosen = self._order[self._position : self._position + self.batch_size]
         self._position += self.batch_size
-        return scale(self.images[chosen])
+        return scale(self.images[chosen[self.share]])
 
     def state_dict(self) -> dict[str, Any]:
         return {"pass": self._pass_state, "position": self._position}
@@ -389,8 +396,8 @@ class _ImageBatches(Batches):
 
 
 def scale(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
-    return images.to(torch.float32).mul_(2 / 255).sub_(1)
+    """uint8 in 0..255 to torch's default type, float32 unless told otherwise, in [-1, 1]."""
+    return images.to(torch.get_default_dtype()).mul_(2 / 255).sub_(1)
 
 
 Data = Annotated[Normal | Mnist, Field(discriminator="kind")]

@@ -205,7 +205,7 @@ def critic(asked: Question) -> Answer:
         gap = (network(x).mean() - network(y).mean()).item() * unit.item()
     count = max(len(x), len(y))
     generator = torch.Generator().manual_seed(asked.seed)
-    ways = between(drawn(x, count, generator), drawn(y, count, generator), generator)
+    ways = between(drawn(x, count, generator), drawn(y, count, generator), torch.rand(count, generator=generator))
     steepest = slopes(network, torch.cat([x, y, ways])).max().item()
     figures = {"gap": gap, "lipschitz": steepest}
     return Answer(figures | ({"w1_estimate": gap / steepest} if steepest > 0 else {}))
@@ -227,7 +227,8 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> torch.nn.M
     mathematics = Mathematics(Wasserstein(), fit.lipschitz)
     for _ in tqdm(range(fit.steps), desc="critic", disable=None):
         high, low = (drawn(points, fit.batch_size, generator) for points in (x, y))
-        mathematics.critic_step(network, optimizer, high, low, generator)
+        uniform = torch.rand(fit.batch_size, generator=generator, device=x.device)
+        mathematics.critic_step(network, optimizer, high, low, uniform)
         schedule.step()
         average.update_parameters(network)
     return average.module

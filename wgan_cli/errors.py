@@ -22,6 +22,8 @@ class WganError(Exception):
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.RUN_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.is_shared = exit_code != ExitCode.RUN_FAILED
+        """Whether every rank of a run raises it, so that the first alone need tell it."""
 
 
 class BadInputError(WganError):

@@ -79,7 +79,7 @@ def critic_figures(critic: nn.Module, fake: Tensor, dataset: Dataset, generator:
         real = dataset.real(len(fake), generator, heldout=split == "heldout")
         alike = fake[: len(real)]
         gap = (generate(critic, real).mean() - generate(critic, alike).mean()).item()
-        ways = between(real, alike, torch.Generator(real.device).manual_seed(0))
+        ways = between(real, alike, torch.rand(len(real), generator=generator).to(real.device))
         steepest = max(slopes(critic, part).max().item() for part in torch.cat([real, alike, ways]).split(512))
         figures |= {f"critic/gap_{split}": gap, f"critic/lipschitz_{split}": steepest}
         if steepest > 0:  # a critic that is flat everywhere says nothing

@@ -28,10 +28,9 @@ def slopes(critic: nn.Module, points: Tensor, *, create_graph: bool = False) -> 
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=precise)
 
 
-def between(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
-    """Points on the straight lines from fake to real, one uniform weight a sample (Gulrajani et al., 2017)."""
-    weight = torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator, device=real.device, dtype=real.dtype)
-    return torch.lerp(fake, real, weight)
+def between(real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
+    """Points on the straight lines from fake to real, at one `uniform` (N,) a sample (Gulrajani et al., 2017)."""
+    return torch.lerp(fake, real, uniform.view(-1, *[1] * (real.dim() - 1)))
 
 
 class LipschitzSpec(Choice, ABC):
@@ -42,8 +41,12 @@ class LipschitzSpec(Choice, ABC):
         """Whether the strategy needs each score to depend on its own sample alone."""
         return False
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
-        """What is added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters."""
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
+        """What is added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters.
+
+        `uniform` (N,) is one fresh number in [0, 1) a sample, all the randomness there is. Under ranks it is the
+        mean over samples that makes the ranks' gradients add up to one process's.
+        """
         return real.new_zeros(())
 
     def constrain(self, critic: nn.Module) -> None:
@@ -114,8 +117,8 @@ class GradientPenalty(LipschitzSpec):
             "use lipschitz.sided: one, or a weight near 0.1"
         )
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
-        norms = slopes(critic, between(real, fake, generator), create_graph=True)
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
+        norms = slopes(critic, between(real, fake, uniform), create_graph=True)
         excess = norms - self.target
         if self.sided == "one":
             excess = excess.clamp(min=0)

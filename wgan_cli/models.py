@@ -65,6 +65,11 @@ class ModelSpec(Choice, ABC):
         """Raises ValueError, with a remedy, where no network of this kind fits samples of this `shape`."""
         return
 
+    def check_ranks(self) -> None:
+        """Raises ValueError, with a remedy, where several ranks can't compute this network as one process does."""
+        if self.norm == "batch":
+            raise ValueError("batch takes each rank's samples alone; train on one rank, or use layer or none")
+
     def _initialise(self, network: nn.Module) -> nn.Module:
         for module in network.modules():
             if self.init == "torch" or not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -97,6 +102,11 @@ class _MlpFields(ModelSpec):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 128)
     activation: Activation = "leaky_relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def check_ranks(self) -> None:
+        super().check_ranks()
+        if self.dropout:
+            raise ValueError("dropout draws other numbers on each rank; train on one rank, or set it to 0")
 
     def _hidden_layers(self, inputs: int) -> list[nn.Module]:
         layers: list[nn.Module] = []

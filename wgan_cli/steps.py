@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wgan_cli.distributed import ALONE, World
 from wgan_cli.lipschitz import LipschitzSpec
 from wgan_cli.objectives import ObjectiveSpec
 
@@ -16,10 +17,11 @@ Figures = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Mathematics:
-    """What is minimised, and what keeps the critic Lipschitz."""
+    """What is minimised, what keeps the critic Lipschitz, and the ranks that share each batch."""
 
     objective: ObjectiveSpec
     lipschitz: LipschitzSpec
+    world: World = ALONE
 
     def critic_step(
         self,
@@ -27,17 +29,18 @@ class Mathematics:
         optimizer: torch.optim.Optimizer,
         real: Tensor,
         fake: Tensor,
-        generator: torch.Generator,
+        uniform: Tensor,
     ) -> Figures:
         """One update of the critic on `real` and `fake` (N, *shape); `fake` carries no generator graph.
 
-        Random numbers of the penalty come from `generator`. Returns the figures before the update.
+        `uniform` (N,) are the penalty's random numbers. Returns the figures before the update.
         """
         real_scores, fake_scores = critic(real), critic(fake)
-        penalty = self.lipschitz.penalty(critic, real, fake, generator)
+        penalty = self.lipschitz.penalty(critic, real, fake, uniform)
         loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
         optimizer.zero_grad()
         loss.backward()  # one backward over the whole loss
+        self.world.average_gradients(critic.parameters())
         optimizer.step()
         self.lipschitz.constrain(critic)
         real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
@@ -57,6 +60,7 @@ class Mathematics:
         loss = self.objective.generator_loss(critic(generator(latents)))
         optimizer.zero_grad()
         loss.backward()
+        self.world.average_gradients(generator.parameters())
         optimizer.step()
         critic.requires_grad_(True)
         return {"generator/loss": loss.detach()}
