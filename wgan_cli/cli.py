@@ -241,6 +241,40 @@ def plot(
 
 
 @app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look, deep.", metavar="[FOLDER]")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """List the runs below a folder: how far, in which state, and how good."""
+    from wgan_cli import runs as listed
+
+    found, faults = listed.summaries(folder.expanduser())
+    for fault in faults:
+        logging.getLogger("wgan").warning(fault)
+    if as_json:
+        typer.echo(json.dumps({"runs": [run.to_dict() for run in found]}, allow_nan=False))
+        return
+    head = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
+    rows = [head] + [
+        (
+            run.name,
+            f"{run.step:,} / {run.iterations:,}",
+            run.state,
+            *(_cell(value) for value in (run.gap, run.w1, run.truth, run.iterations_per_second)),
+            run.last_written.removesuffix("+00:00").replace("T", " "),
+        )
+        for run in found
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    for row in rows:
+        typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+@app.command()
 def configs(
     name: Annotated[str | None, typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
