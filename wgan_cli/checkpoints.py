@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -83,11 +84,16 @@ class CheckpointWriter:
 
 
 def copied(tree: Any) -> Any:
-    """The same containers with copies of their tensors, on the CPU: what training does next leaves them alone."""
+    """The same containers with copies of their tensors, on the CPU: what training does next leaves them alone.
+
+    Strings are made one object where they are equal, as pickle tells objects apart: so equal states are equal bytes.
+    """
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, str):
+        return sys.intern(tree)
     if isinstance(tree, Mapping):
-        return {key: copied(value) for key, value in tree.items()}
+        return {copied(key): copied(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return type(tree)(copied(value) for value in tree)
     return tree

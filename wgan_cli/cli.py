@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -292,11 +293,18 @@ def configs(
             typer.echo(f"{each:{width}}  {shipped.title(each)}")
 
 
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """What can't be written is told by the run, which meets it when it next writes; the rest is a bug."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
+
+
 def main() -> None:
     """The one error boundary: a user's mistake is a line on stderr and an exit code, never a traceback."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("wgan: %(message)s"))
     logging.getLogger("wgan").handlers = [handler]
+    threading.excepthook = _thread_failed
     rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
     if rank != "0":
         logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank says it

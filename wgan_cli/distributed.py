@@ -167,8 +167,20 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
             f"rank {world.rank} of {world.size} did not meet the others at "
             f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} ({reason}); start all by torchrun or srun"
         ) from error
-    yield
-    dist.destroy_process_group()  # not where an error passes: it would wait for ranks that are gone
+    try:
+        yield
+    except WganError as error:
+        if error.is_shared:  # all ranks raise it, and the first may still be writing
+            _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    """Waits for all ranks to be done: a launcher may end the others when one is gone."""
+    with _told_when_lost():
+        dist.barrier(_patient_group())
+        dist.destroy_process_group()
 
 
 _patient: list[Any] = []

@@ -22,8 +22,10 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Once asked to end, the process is about to: more of the same must not kill it on its way out.
+        ignored = [] if self.received is None else [number for number in self.CAUGHT if number != signal.SIGINT]
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if number in ignored else handler)
 
     def agreed(self, world: World) -> signal.Signals | None:
         """What any of the ranks has received; all of them get the same answer."""

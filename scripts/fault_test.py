@@ -1,0 +1,294 @@
+"""What a run survives: it is killed, damaged, starved and confused, goes on each time, and is compared with a run
+that was never stopped, byte for byte.
+
+    python scripts/fault_test.py                 # a hundred kills and the rest: some 20 minutes
+    python scripts/fault_test.py --tries 2       # two of each: what the tests do
+
+Compared are the newest checkpoint's bytes, metrics.jsonl but for speeds, every grid's bytes, and the scalars that
+TensorBoard shows. A run is lost where they differ, where it can't go on, or where an error is not told as promised.
+Full disks and read-only folders need Linux's `unshare`; without it they are skipped, and the table says so.
+"""
+
+import argparse
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from wgan_cli.checkpoints import checkpoints, read_newest
+
+logging.getLogger("tensorboard").setLevel(logging.ERROR)
+SMALL = ("generator.hidden=[16]", "critic.hidden=[16]", "training.batch_size=32", "training.n_critic=2")
+INTERVALS = ("output.log_every=1", "output.sample_every=50", "output.checkpoint_every=3")
+# Python runs a file of this name before anything else: a clock that is off by $FAULT_CLOCK seconds.
+CLOCK = "import os, time\nnow = time.time\ntime.time = lambda: now() + float(os.environ.get('FAULT_CLOCK', 0))\n"
+
+
+class Faults:
+    """A place for runs, a run that was never stopped to compare with, and what came of each fault."""
+
+    def __init__(self, folder: Path, tries: int, chance: random.Random) -> None:
+        self.folder, self.tries, self.chance = folder, tries, chance
+        self.table: list[tuple[str, int, int]] = []
+        self._whole: dict[int, Path] = {}
+        (folder / "clock").mkdir()
+        (folder / "clock" / "sitecustomize.py").write_text(CLOCK)
+
+    def start(self, run: Path, iterations: int, *more: str, clock: float = 0) -> "subprocess.Popen[str]":
+        line = [sys.executable, "-m", "wgan_cli", "train", "--config", "normal_gp", "--device", "cpu", "--resume"]
+        for value in (*SMALL, *INTERVALS, f"training.iterations={iterations}", *more):
+            line += ["--set", value]
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "FAULT_CLOCK": str(clock),
+            "PYTHONPATH": os.pathsep.join([str(self.folder / "clock"), str(Path(__file__).parents[1])]),
+        }
+        line += ["--out", str(run)]
+        return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def finish(self, run: Path, iterations: int, *more: str) -> str | None:
+        """Goes on to the end; what went wrong, if anything did."""
+        process = self.start(run, iterations, *more)
+        _, err = process.communicate()
+        return None if process.returncode == 0 else f"exit {process.returncode}: {err}"
+
+    def whole(self, iterations: int) -> Path:
+        """A run that was never stopped."""
+        if iterations not in self._whole:
+            self._whole[iterations] = self.folder / f"whole-{iterations}"
+            fault = self.finish(self._whole[iterations], iterations)
+            if fault:
+                raise SystemExit(f"the run that nothing happens to fails: {fault}")
+        return self._whole[iterations]
+
+    def count(self, fault: str, tried: int, lost: list[str]) -> None:
+        self.table.append((fault, tried, len(lost)))
+        print(f"{fault}: {tried} tried, {len(lost)} lost", *lost, sep="\n  ", file=sys.stderr, flush=True)
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """In what two runs that should be the same are not."""
+    pairs: list[tuple[str, Callable[[Path], object]]] = [
+        ("newest checkpoint", lambda run: checkpoints(run)[0].read_bytes()),
+        ("metrics.jsonl", _metrics),
+        ("grids", lambda run: {path.name: path.read_bytes() for path in (run / "samples").iterdir()}),
+        ("TensorBoard", _scalars),
+    ]
+    return [what for what, read in pairs if read(one) != read(other)]
+
+
+def _metrics(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not name.startswith("speed/")} for line in lines]
+
+
+def _scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    names = [name for name in events.Tags()["scalars"] if not name.startswith("speed/")]
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
+
+
+def has_begun(run: Path, since: float) -> bool:
+    """Whether a process that was started at `since` has opened the run's folder."""
+    try:
+        return (run / "status.json").stat().st_mtime > since
+    except FileNotFoundError:
+        return False
+
+
+def await_beginning(process: "subprocess.Popen[str]", run: Path, since: float) -> None:
+    while process.poll() is None and not has_begun(run, since):
+        time.sleep(0.002)
+
+
+def kills(faults: Faults) -> None:
+    """One run, killed at random instants: while it starts, trains, logs, draws and saves."""
+    iterations, run, tried = 100 * faults.tries, faults.folder / "killed", 0
+    while tried < faults.tries:
+        since = time.time()
+        process = faults.start(run, iterations)
+        if faults.chance.random() < 0.9:
+            await_beginning(process, run, since)
+            time.sleep(faults.chance.random() * 0.6)
+        else:
+            time.sleep(faults.chance.random() * 3)
+        if process.poll() is not None:
+            break  # it is done: no more to kill
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        tried += 1
+    fault = faults.finish(run, iterations)
+    lost = [fault] if fault else differences(faults.whole(iterations), run)
+    faults.count("kill -9 at a random instant", tried, lost)
+
+
+def storms(faults: Faults) -> None:
+    """Many signals at once, again and again: the state is saved, and the exit code is 75."""
+    iterations, run, tried, lost = 100 * faults.tries, faults.folder / "stormy", 0, []
+    for _ in range(faults.tries):
+        since = time.time()
+        process = faults.start(run, iterations)
+        await_beginning(process, run, since)
+        time.sleep(faults.chance.random() * 0.4)
+        for _ in range(20):
+            process.send_signal(faults.chance.choice((signal.SIGTERM, signal.SIGUSR1)))
+            time.sleep(faults.chance.random() * 0.01)
+        _, err = process.communicate()
+        tried += 1
+        if process.returncode not in (75, 0):
+            lost.append(f"exit {process.returncode}: {err}")
+    fault = faults.finish(run, iterations)
+    lost += [fault] if fault else differences(faults.whole(iterations), run)
+    faults.count("a storm of 20 signals", tried, lost)
+
+
+def clocks(faults: Faults) -> None:
+    """Each start finds the clock set back, or forth, by up to a day."""
+    iterations, run, tried = 100 * faults.tries, faults.folder / "clocks", 0
+    for _ in range(faults.tries):
+        since = time.time()
+        process = faults.start(run, iterations, clock=faults.chance.uniform(-86_400, 86_400))
+        await_beginning(process, run, since)
+        time.sleep(faults.chance.random() * 0.4)
+        process.send_signal(faults.chance.choice((signal.SIGKILL, signal.SIGTERM)))
+        process.communicate()
+        tried += 1
+    fault = faults.finish(run, iterations)
+    lost = [fault] if fault else differences(faults.whole(iterations), run)
+    faults.count("a clock set back or forth", tried, lost)
+
+
+def damages(faults: Faults) -> None:
+    """The newest checkpoint is damaged; the one before it has to do."""
+
+    def truncated(content: bytes) -> bytes:
+        return content[: faults.chance.randrange(len(content))]
+
+    def flipped(content: bytes) -> bytes:
+        damaged = bytearray(content)
+        damaged[faults.chance.randrange(len(content))] ^= 1 << faults.chance.randrange(8)
+        return bytes(damaged)
+
+    iterations = 30
+    for what, damage in (("truncated", truncated), ("bit-flipped", flipped), ("zero-length", lambda _: b"")):
+        lost = []
+        for _ in range(faults.tries):
+            run = faults.folder / "damaged"
+            shutil.copytree(faults.whole(iterations), run)
+            newest = checkpoints(run)[0]
+            newest.write_bytes(damage(newest.read_bytes()))
+            fault = faults.finish(run, iterations)
+            found = [fault] if fault else differences(faults.whole(iterations), run)
+            lost += [", ".join(found)] if found else []
+            shutil.rmtree(run)
+        faults.count(f"a {what} checkpoint", faults.tries, lost)
+
+
+def full_disks(faults: Faults) -> None:
+    """A small disk fills up: one clear error, exit 1, the last checkpoint whole; with room again it goes on."""
+    iterations, lost, disk = 100, [], faults.folder / "disk"
+    disk.mkdir()
+    for _ in range(faults.tries):
+        kilobytes = faults.chance.randrange(300, 1200)
+        _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(disk))
+        process = faults.start(disk / "run", iterations, "output.keep=1000")
+        _, err = process.communicate()
+        told = [line for line in err.splitlines() if "warning" not in line.lower()]
+        if process.returncode != 1 or len(told) != 1 or "can't be written (No space left" not in told[0]:
+            lost.append(f"exit {process.returncode}: {err}")
+        elif checkpoints(disk / "run") and read_newest(disk / "run") is None:
+            lost.append("no checkpoint is whole")
+        else:
+            _mount("-o", "remount,size=100m", str(disk))
+            fault = faults.finish(disk / "run", iterations, "output.keep=1000")
+            # The checkpoints hold their config: compare with a run that keeps as many.
+            whole = faults.folder / "whole-kept"
+            if not whole.exists():
+                faults.finish(whole, iterations, "output.keep=1000")
+            found = [fault] if fault else differences(whole, disk / "run")
+            lost += [", ".join(found)] if found else []
+        subprocess.run(["umount", str(disk)], check=True)
+    faults.count("a full disk", faults.tries, lost)
+
+
+def read_only_folders(faults: Faults) -> None:
+    """A folder that can't be written: exit 2 at once, the run in it as it was."""
+    lost, disk = [], faults.folder / "read-only"
+    disk.mkdir()
+    _mount("-t", "tmpfs", "none", str(disk))
+    shutil.copytree(faults.whole(30), disk / "run")
+    checkpoints(disk / "run")[0].unlink()  # some iterations are left to do
+    _mount("-o", "remount,ro", str(disk))
+    for run in (disk / "run", disk / "new"):
+        process = faults.start(run, 30)
+        _, err = process.communicate()
+        if process.returncode != 2 or "can't be written" not in err:
+            lost.append(f"exit {process.returncode}: {err}")
+    _mount("-o", "remount,rw", str(disk))
+    fault = faults.finish(disk / "run", 30)
+    lost += [fault] if fault else differences(faults.whole(30), disk / "run")
+    subprocess.run(["umount", str(disk)], check=True)
+    faults.count("a read-only folder", 2, lost)
+
+
+def lost_folders(faults: Faults) -> None:
+    """The folder is deleted under a run that goes on: one clear error, and exit 1."""
+    lost = []
+    for _ in range(faults.tries):
+        run, since = faults.folder / "gone", time.time()
+        process = faults.start(run, 100_000)
+        await_beginning(process, run, since)
+        time.sleep(faults.chance.random() * 0.4)
+        shutil.rmtree(run, ignore_errors=True)
+        _, err = process.communicate()
+        if process.returncode != 1 or "can't be written" not in err or "Traceback" in err:
+            lost.append(f"exit {process.returncode}: {err}")
+        shutil.rmtree(run, ignore_errors=True)
+    faults.count("a folder deleted under the run", faults.tries, lost)
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tries", type=int, default=100, help="kills; a tenth of them, or as many if few, of the rest")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    can_mount = arguments.in_namespace
+    if not can_mount and shutil.which("unshare"):
+        inside = ["unshare", "--map-root-user", "--mount"]
+        if subprocess.run([*inside, "true"], capture_output=True).returncode == 0:
+            os.execvp(inside[0], [*inside, sys.executable, *sys.argv, "--in-namespace"])
+    with tempfile.TemporaryDirectory() as folder:
+        faults = Faults(Path(folder), arguments.tries, random.Random(arguments.seed))
+        kills(faults)
+        faults.tries = max(arguments.tries // 10, min(arguments.tries, 2))
+        for fault in (storms, clocks, damages, lost_folders):
+            fault(faults)
+        if can_mount:
+            for fault in (full_disks, read_only_folders):
+                fault(faults)
+        else:
+            print("full disks and read-only folders: skipped, as this system lets nobody mount", file=sys.stderr)
+    print(f"{'fault':36} {'tried':>5} {'runs lost':>9}")
+    for fault, tried, lost in faults.table:
+        print(f"{fault:36} {tried:5} {lost:9}")
+    sys.exit(any(lost for _, _, lost in faults.table))
+
+
+if __name__ == "__main__":
+    main()
