@@ -8,7 +8,7 @@ from wgan_cli import models
 from wgan_cli.checkpoints import checkpoints, read_newest, sealed
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.reporting import Reporter
+from wgan_cli.reporting import Reporter, check_state
 from wgan_cli.trainer import Trainer
 from wgan_cli.training import run
 
@@ -244,3 +244,36 @@ def test_networks_begin_alike_whatever_the_data_order_drew() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.critic.parameters(), other.critic.parameters(), strict=True))
     third = Trainer(config("normal_gp", "seed=1"), CPU)
     assert not torch.equal(next(one.critic.parameters()), next(third.critic.parameters()))
+
+
+def test_only_kernels_that_repeat_their_bits_are_used_where_asked_for(tmp_path: Path) -> None:
+    seen = []
+    iterate = Trainer.iterate
+
+    def spy(trainer: Trainer):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return iterate(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "iterate", spy)
+        patch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        for wanted in (True, False):
+            run(
+                config("normal_gp", f"training.deterministic={str(wanted).lower()}"),
+                CPU,
+                out=tmp_path / str(wanted),
+                name="x",
+            )
+            assert set(seen) == {wanted}
+            seen.clear()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_moments_that_are_not_finite_are_never_saved() -> None:
+    trainer = Trainer(config("normal_gp"), CPU)
+    trainer.iterate()
+    check_state(trainer)
+    moments = next(iter(trainer.optimizers["critic"].state.values()))
+    moments["exp_avg_sq"].view(-1)[0] = float("inf")
+    with pytest.raises(WganError, match="critic optimizer's exp_avg_sq is not finite at iteration 1"):
+        check_state(trainer)

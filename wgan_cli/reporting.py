@@ -104,20 +104,20 @@ def check_state(trainer: Trainer) -> None:
 
     Raises `WganError` that names the first of them.
     """
-    tensors = {
-        f"{network} {name}": tensor
+    tensors = [
+        (f"{network} weight {name}", tensor)
         for network, module in trainer.networks.items()
         for name, tensor in module.state_dict().items()
-    } | {
-        f"{network} optimizer's {name}": tensor
+    ] + [
+        (f"{network} optimizer's {name}", tensor)
         for network, optimizer in trainer.optimizers.items()
         for state in optimizer.state.values()
         for name, tensor in state.items()
-    }
-    floating = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    ]
+    floating = [tensor for _, tensor in tensors if tensor.is_floating_point()]
     if get_total_norm(floating, norm_type=math.inf).isfinite():  # the largest absolute value; a NaN stays one
         return
-    name = next(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    name = next(name for name, tensor in tensors if not tensor.isfinite().all())
     raise _diverged(f"{name} is not finite", trainer.step)
 
 
