@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -31,6 +31,12 @@ class TrainingSpec(Spec):
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
     deterministic: bool = False
     """On a GPU, only kernels that give the same bits each time, so that a run that goes on repeats them; slower."""
+    engine: Literal["auto", "eager", "compile", "graph"] = "auto"
+    """How an iteration is executed; all compute the same. `auto` is graph on CUDA, else eager."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` is for the networks alone: weights, penalty, figures and optimizers stay in float32."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """How exact float32 products have to be: `high` allows TF32 on a GPU, `medium` bfloat16 where that is faster."""
 
 
 class OutputSpec(Spec):

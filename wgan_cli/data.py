@@ -37,7 +37,17 @@ class Batches(ABC):
     """An endless stream of whole batches, or the same share of each, (N, *shape) on the device; each is fresh."""
 
     @abstractmethod
-    def next(self) -> Tensor: ...
+    def draw(self, count: int) -> None:
+        """Settles, on the host, which samples the next `count` batches hold."""
+
+    @abstractmethod
+    def take(self, number: int) -> Tensor:
+        """One of the batches that were drawn, each to be taken once and in turn. Work of the device alone, the same
+        each time, so that a CUDA graph can hold it."""
+
+    def next(self) -> Tensor:
+        self.draw(1)
+        return self.take(0)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -179,7 +189,10 @@ class _NormalBatches(Batches):
     generator: torch.Generator
     share: slice
 
-    def next(self) -> Tensor:
+    def draw(self, count: int) -> None:
+        return None
+
+    def take(self, number: int) -> Tensor:
         size = (self.batch_size, self.spec.features)
         draws = torch.randn(size, generator=self.generator, device=self.generator.device)[self.share]
         return draws.mul_(self.spec.std).add_(self.spec.mean)
@@ -372,6 +385,7 @@ class _ImageBatches(Batches):
 
     def __init__(self, images: Tensor, batch_size: int, generator: torch.Generator, share: slice) -> None:
         self.images, self.batch_size, self.generator, self.share = images, batch_size, generator, share
+        self._drawn = torch.empty(0, 0, dtype=torch.long, device=images.device)
         self._begin_pass()
 
     def _begin_pass(self) -> None:
@@ -379,12 +393,18 @@ class _ImageBatches(Batches):
         self._order = torch.randperm(len(self.images), generator=self.generator, device=self.images.device)
         self._position = 0
 
-    def next(self) -> Tensor:
-        if self._position + self.batch_size > len(self._order):
-            self._begin_pass()
-        chosen = self._order[self._position : self._position + self.batch_size]
-        self._position += self.batch_size
-        return scale(self.images[chosen[self.share]])
+    def draw(self, count: int) -> None:
+        size = len(range(*self.share.indices(self.batch_size)))
+        if self._drawn.shape != (count, size):
+            self._drawn = self._order.new_empty(count, size)
+        for batch in self._drawn:  # in place: a CUDA graph reads from here
+            if self._position + self.batch_size > len(self._order):
+                self._begin_pass()
+            batch.copy_(self._order[self._position : self._position + self.batch_size][self.share])
+            self._position += self.batch_size
+
+    def take(self, number: int) -> Tensor:
+        return scale(self.images[self._drawn[number]])
 
     def state_dict(self) -> dict[str, Any]:
         return {"pass": self._pass_state, "position": self._position}

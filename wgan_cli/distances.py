@@ -22,7 +22,7 @@ from wgan_cli.files import load_plain
 from wgan_cli.lipschitz import GradientPenalty, Lipschitz, between, slopes
 from wgan_cli.models import Critic, MlpCritic, averaged
 from wgan_cli.objectives import Wasserstein
-from wgan_cli.optimizers import Adam, Optimizer
+from wgan_cli.optimizers import Adam, Optimizer, set_rate
 from wgan_cli.spec import Spec
 from wgan_cli.steps import Mathematics
 
@@ -222,14 +222,13 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> torch.nn.M
     torch.manual_seed(seed)
     network = fit.critic.build(tuple(x.shape[1:])).to(x.device)
     optimizer = fit.optimizer.build(network.parameters())
-    schedule = fit.optimizer.schedule(optimizer, fit.steps)
     average = averaged(network, fit.average)
     mathematics = Mathematics(Wasserstein(), fit.lipschitz)
-    for _ in tqdm(range(fit.steps), desc="critic", disable=None):
+    for step in tqdm(range(fit.steps), desc="critic", disable=None):
+        set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (drawn(points, fit.batch_size, generator) for points in (x, y))
         uniform = torch.rand(fit.batch_size, generator=generator, device=x.device)
         mathematics.critic_step(network, optimizer, high, low, uniform)
-        schedule.step()
         average.update_parameters(network)
     return average.module
 

@@ -5,6 +5,7 @@ Without such a bound the gap means nothing.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from wgan_cli.spec import Choice
 
 
-def slopes(critic: nn.Module, points: Tensor, *, create_graph: bool = False) -> Tensor:
+def slopes(critic: Callable[[Tensor], Tensor], points: Tensor, *, create_graph: bool = False) -> Tensor:
     """‖∇ₓ critic(x)‖₂ at each of `points` (N, *shape): (N,), over all of a sample's dimensions.
 
     At least float32, whatever the critic computes in. Finite and differentiable where the gradient is zero
@@ -41,7 +42,7 @@ class LipschitzSpec(Choice, ABC):
         """Whether the strategy needs each score to depend on its own sample alone."""
         return False
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
+    def penalty(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
         """What is added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters.
 
         `uniform` (N,) is one fresh number in [0, 1) a sample, all the randomness there is. Under ranks it is the
@@ -85,8 +86,9 @@ class Clip(LipschitzSpec):
 
     @torch.no_grad()
     def constrain(self, critic: nn.Module) -> None:
-        for parameter in critic.parameters():
-            parameter.clamp_(-self.bound, self.bound)
+        parameters: list[Tensor] = list(critic.parameters())
+        torch._foreach_clamp_min_(parameters, -self.bound)
+        torch._foreach_clamp_max_(parameters, self.bound)
 
 
 class GradientPenalty(LipschitzSpec):
@@ -117,7 +119,7 @@ class GradientPenalty(LipschitzSpec):
             "use lipschitz.sided: one, or a weight near 0.1"
         )
 
-    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
+    def penalty(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, uniform: Tensor) -> Tensor:
         norms = slopes(critic, between(real, fake, uniform), create_graph=True)
         excess = norms - self.target
         if self.sided == "one":

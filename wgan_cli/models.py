@@ -226,11 +226,9 @@ def averaged(generator: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
-        count = torch.as_tensor(updates, dtype=averages[0].dtype)  # stays on the device: no sync
-        share = (9 / (10 + count)).clamp(min=1 - decay)
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, share)
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor | int) -> None:
+        count = int(model.n_averaged)  # this one is kept on the CPU: no wait for the device
+        torch._foreach_lerp_(list(averages), list(weights), max(9 / (10 + count), 1 - decay))
 
     model = AveragedModel(generator, multi_avg_fn=update)
     return model.requires_grad_(False).eval()

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch import Tensor, nn
 
 from wgan_cli.spec import Choice, Spec
 
@@ -20,15 +19,24 @@ class OptimizerSpec(Choice, ABC):
     """`linear` takes the learning rate to zero over `training.iterations`."""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+    def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
+        """The optimizer; `capturable` ones keep their counters and learning rate on the GPU, for CUDA graphs."""
 
-    def schedule(self, optimizer: torch.optim.Optimizer, iterations: int) -> LRScheduler:
-        """To be stepped once an iteration, whatever `n_critic` is."""
+    def rate(self, iteration: int, iterations: int) -> float:
+        """The learning rate after `iteration` of `iterations`, whatever `n_critic` is."""
+        return self.lr * max(0.0, 1 - iteration / iterations) if self.decay == "linear" else self.lr
 
-        def factor(iteration: int) -> float:
-            return max(0.0, 1 - iteration / iterations) if self.decay == "linear" else 1.0
+    def _first_rate(self, parameters: list[nn.Parameter], capturable: bool) -> float | Tensor:
+        return torch.tensor(self.lr, device=parameters[0].device) if capturable else self.lr
 
-        return LambdaLR(optimizer, factor)
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every parameter this learning rate, in place where it is a tensor that a CUDA graph reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 class Adam(OptimizerSpec):
@@ -37,8 +45,11 @@ class Adam(OptimizerSpec):
     kind: Literal["adam"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.lr, betas=self.betas)
+    def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
+        parameters = list(parameters)
+        rate = self._first_rate(parameters, capturable)
+        fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel for all parameters
+        return torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=fused, capturable=capturable)
 
 
 class RmsProp(OptimizerSpec):
@@ -47,8 +58,10 @@ class RmsProp(OptimizerSpec):
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: Fraction = 0.99
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.alpha)
+    def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
+        parameters = list(parameters)
+        rate = self._first_rate(parameters, capturable)
+        return torch.optim.RMSprop(parameters, lr=rate, alpha=self.alpha, foreach=True, capturable=capturable)
 
 
 Optimizer = Annotated[Adam | RmsProp, Field(discriminator="kind")]

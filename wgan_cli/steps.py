@@ -3,7 +3,10 @@
 Nothing here waits for the device: figures are 0-d tensors on it, and are read when they are logged.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +16,56 @@ from wgan_cli.lipschitz import LipschitzSpec
 from wgan_cli.objectives import ObjectiveSpec
 
 Figures = dict[str, Tensor]
+Network = Callable[[Tensor], Tensor]
+Loss = Callable[..., tuple[Tensor, Figures]]
+"""Of a network and other things: what is minimised, a 0-d tensor with a graph, and figures without one."""
 
 
 @dataclass(frozen=True)
 class Mathematics:
-    """What is minimised, what keeps the critic Lipschitz, and the ranks that share each batch."""
+    """What is minimised, what keeps the critic Lipschitz, in which precision, and the ranks that share each batch."""
 
     objective: ObjectiveSpec
     lipschitz: LipschitzSpec
     world: World = ALONE
+    dtype: torch.dtype = torch.float32
+    """What the networks compute in; the penalty and everything else stays with the samples' own type."""
+
+    def cast(self, tensor: Tensor) -> AbstractContextManager[object]:
+        """Networks inside compute in `dtype`. Casts are not cached, as a CUDA graph would keep a stale one."""
+        lower = self.dtype == torch.bfloat16
+        return torch.autocast(tensor.device.type, torch.bfloat16, enabled=lower, cache_enabled=False)
+
+    @torch.no_grad()
+    def fake(self, generator: nn.Module, latents: Tensor) -> Tensor:
+        """Generated samples (N, *shape) that carry no graph, for a critic step."""
+        with self.cast(latents):
+            return generator(latents).to(latents.dtype)
+
+    def critic_loss(self, critic: Network, real: Tensor, fake: Tensor, uniform: Tensor) -> tuple[Tensor, Figures]:
+        """The critic's loss on `real` and `fake` (N, *shape), and its figures.
+
+        `fake` carries no generator graph; `uniform` (N,) are the penalty's random numbers.
+        """
+        with self.cast(real):
+            real_scores, fake_scores = critic(real).to(real.dtype), critic(fake).to(real.dtype)
+        penalty = self.lipschitz.penalty(critic, real, fake, uniform)
+        loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
+        real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
+        return loss, {
+            "critic/gap": real_score - fake_score,
+            "critic/real": real_score,
+            "critic/fake": fake_score,
+            "critic/penalty": penalty.detach(),
+            "critic/loss": loss.detach(),
+        }
+
+    def generator_loss(self, generator: Network, critic: Network, latents: Tensor) -> tuple[Tensor, Figures]:
+        """The generator's loss on fresh `latents` (N, dim), and its figures."""
+        with self.cast(latents):
+            scores = critic(generator(latents)).to(latents.dtype)
+        loss = self.objective.generator_loss(scores)
+        return loss, {"generator/loss": loss.detach()}
 
     def critic_step(
         self,
@@ -31,36 +75,27 @@ class Mathematics:
         fake: Tensor,
         uniform: Tensor,
     ) -> Figures:
-        """One update of the critic on `real` and `fake` (N, *shape); `fake` carries no generator graph.
-
-        `uniform` (N,) are the penalty's random numbers. Returns the figures before the update.
-        """
-        real_scores, fake_scores = critic(real), critic(fake)
-        penalty = self.lipschitz.penalty(critic, real, fake, uniform)
-        loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
-        optimizer.zero_grad()
-        loss.backward()  # one backward over the whole loss
+        """One update of the critic. Returns the figures before it."""
+        figures = self.differentiate(critic, self.critic_loss, real, fake, uniform)
         self.world.average_gradients(critic.parameters())
         optimizer.step()
         self.lipschitz.constrain(critic)
-        real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
-        return {
-            "critic/gap": real_score - fake_score,
-            "critic/real": real_score,
-            "critic/fake": fake_score,
-            "critic/penalty": penalty.detach(),
-            "critic/loss": loss.detach(),
-        }
+        return figures
 
     def generator_step(
         self, generator: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, latents: Tensor
     ) -> Figures:
         """One update of the generator; the critic's parameters take no gradient from it."""
         critic.requires_grad_(False)
-        loss = self.objective.generator_loss(critic(generator(latents)))
-        optimizer.zero_grad()
-        loss.backward()
+        figures = self.differentiate(generator, self.generator_loss, critic, latents)
+        critic.requires_grad_(True)
         self.world.average_gradients(generator.parameters())
         optimizer.step()
-        critic.requires_grad_(True)
-        return {"generator/loss": loss.detach()}
+        return figures
+
+    def differentiate(self, network: nn.Module, loss: Loss, *others: Any) -> Figures:
+        """Gives the network's parameters the gradients of `loss(network, *others)`; returns its figures."""
+        value, figures = loss(network, *others)
+        network.zero_grad()
+        value.backward()  # one backward over the whole loss
+        return figures

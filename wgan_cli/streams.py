@@ -31,6 +31,10 @@ class Streams:
             torch.Generator(device).manual_seed(stream_seed(seed, name)) for name in NAMES
         )
 
+    @property
+    def all(self) -> list[torch.Generator]:
+        return [getattr(self, name) for name in NAMES]
+
     def state_dict(self) -> dict[str, Tensor]:
         return {name: getattr(self, name).get_state() for name in NAMES}
 

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from wgan_cli.config import RunConfig
 from wgan_cli.distributed import ALONE, World
+from wgan_cli.engine import Compiled, Graph, Outcome, pick_engine
 from wgan_cli.errors import BadInputError
 from wgan_cli.models import averaged
-from wgan_cli.steps import Figures, Mathematics
+from wgan_cli.optimizers import set_rate
+from wgan_cli.steps import Mathematics
 from wgan_cli.streams import Streams
 
 
@@ -20,23 +22,26 @@ class Trainer:
     def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
         """Raises `WganError` where the data can't be had or doesn't fit; nothing is written."""
         self.config, self.device, self.world, self.step = config, device, world, 0
+        self.engine = pick_engine(config.training.engine, device, world)
         self._share = world.share(config.training.batch_size)
         self.streams = Streams(config.seed, device)
         self.dataset = config.data.load(device)
         self.batches = self.dataset.batches(config.training.batch_size, self.streams.data, self._share)
         torch.manual_seed(config.seed)  # networks are made on the CPU, so they begin alike on every device
-        self.generator = config.generator.build(config.latent, config.data.shape).to(device)
-        self.critic = config.critic.build(config.data.shape).to(device)
+        generator = config.generator.build(config.latent, config.data.shape).to(device)
+        critic = config.critic.build(config.data.shape).to(device)
+        # Convolutions read and write a pixel's channels together; what has no channels is as it was.
+        self.generator, self.critic = (each.to(memory_format=torch.channels_last) for each in (generator, critic))
         self.average = averaged(self.generator, config.training.average) if config.training.average else None
+        capturable = self.engine == "graph"
         self.optimizers = {
-            "generator": config.optimizer.generator.build(self.generator.parameters()),
-            "critic": config.optimizer.critic.build(self.critic.parameters()),
+            "generator": config.optimizer.generator.build(self.generator.parameters(), capturable),
+            "critic": config.optimizer.critic.build(self.critic.parameters(), capturable),
         }
-        self.schedules = {
-            name: getattr(config.optimizer, name).schedule(optimizer, config.training.iterations)
-            for name, optimizer in self.optimizers.items()
-        }
-        self.mathematics = Mathematics(config.objective, config.lipschitz, world)
+        dtype = getattr(torch, config.training.precision)
+        mathematics = Compiled if self.engine == "compile" else Mathematics
+        self.mathematics = mathematics(config.objective, config.lipschitz, world, dtype)
+        self._execute = Graph(self._compute, self.streams.all) if self.engine == "graph" else self._compute
 
     @property
     def sampler(self) -> nn.Module:
@@ -49,28 +54,38 @@ class Trainer:
         networks = {"generator": self.generator, "critic": self.critic}
         return networks if self.average is None else networks | {"averaged generator": self.average}
 
-    def iterate(self) -> tuple[Figures, Tensor, Tensor]:
+    def iterate(self) -> Outcome:
         """One iteration: `n_critic` critic steps and one generator step.
 
         Returns the figures of the last critic step and of the generator step, on the device, with the real and
-        the fake batch of that critic step.
+        the fake batch of that critic step. They are to be read before the next iteration.
         """
-        for _ in range(self.config.training.n_critic):
-            real = self.batches.next()
-            with torch.no_grad():
-                fake = self.generator(self._latents())
+        self.batches.draw(self.config.training.n_critic)
+        outcome = self._execute()
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        self.step += 1
+        self._set_rates()
+        return outcome
+
+    def _compute(self) -> Outcome:
+        """What the device does in an iteration: the same kernels each time."""
+        for number in range(self.config.training.n_critic):
+            real = self.batches.take(number)
+            fake = self.mathematics.fake(self.generator, self._latents())
             critic_figures = self.mathematics.critic_step(
                 self.critic, self.optimizers["critic"], real, fake, self._uniform()
             )
         generator_figures = self.mathematics.generator_step(
             self.generator, self.critic, self.optimizers["generator"], self._latents()
         )
-        if self.average is not None:
-            self.average.update_parameters(self.generator)
-        for schedule in self.schedules.values():
-            schedule.step()
-        self.step += 1
         return {**critic_figures, **generator_figures}, real, fake
+
+    def _set_rates(self) -> None:
+        for name, optimizer in self.optimizers.items():
+            spec = getattr(self.config.optimizer, name)
+            if spec.decay != "constant":
+                set_rate(optimizer, spec.rate(self.step, self.config.training.iterations))
 
     def _latents(self) -> Tensor:
         """This rank's share of fresh latents for a batch."""
@@ -87,8 +102,7 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "schedules": {name: schedule.state_dict() for name, schedule in self.schedules.items()},
+            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
             "streams": self.streams.state_dict(),
             "batches": self.batches.state_dict(),
             "dropout": _dropout_state(self.device),
@@ -105,18 +119,13 @@ class Trainer:
             self.critic.load_state_dict(state["critic"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-                schedule = self.schedules[name]
-                schedule.load_state_dict(state["schedules"][name])
-                for group, base, factor in zip(
-                    optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
-                ):  # as ever, unless training.iterations has changed and with it the decay
-                    group["lr"] = base * factor(schedule.last_epoch)
+            for name, optimizer in self.optimizers.items():  # rates and the like are the config's
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
             self.streams.load_state_dict(state["streams"])
             self.batches.load_state_dict(state["batches"])
             _restore_dropout(state["dropout"], self.device)
             self.step = state["step"]
+            self._set_rates()
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error

@@ -1,0 +1,330 @@
+"""How fast training is, against the loop that tutorials run and against the machine's own limit.
+
+    python scripts/bench.py --data FOLDER                  # every case, five interleaved pairs: some 20 minutes
+    python scripts/bench.py --case mnist_gp --engine compile --pairs 7 --json
+    python scripts/bench.py --sizes --data FOLDER          # images/s and memory over batch sizes and widths
+
+For each case the textbook loop and wgan train the same networks with the same batches in fresh processes, in turn,
+A B A B ...; the ratio is of each pair's iterations per second, given as median, least and greatest. FOLDER holds
+MNIST/raw; where absent, $WGAN_DATA or the cache does. The share of the peak is wgan's floating-point operations
+a second over those of large matrix products, measured in the same process right before and after.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from wgan_cli.config import RunConfig, load_config
+from wgan_cli.data import Mnist
+from wgan_cli.devices import pick_device
+from wgan_cli.engine import tune_process
+from wgan_cli.trainer import Trainer
+
+MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
+CASES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "mnist_gp mlp": ("mnist_gp", MLP),
+    "mnist_clip mlp": ("mnist_clip", MLP),
+    "mnist_gp conv": ("mnist_gp", ()),
+    "mnist_clip conv": ("mnist_clip", ()),
+    "normal512_gp": ("normal512_gp", ()),
+    "normal512_clip": ("normal512_clip", ()),
+}
+"""The shipped config of each case, and what is changed in it; the textbook loop keeps no averaged weights."""
+
+# --- the textbook loop -------------------------------------------------------------------------------------
+
+
+def textbook(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """One iteration a turn, as tutorials and popular repositories have it."""
+    generator = config.generator.build(config.latent, config.data.shape).to(device)
+    critic = config.critic.build(config.data.shape).to(device)
+    for_generator, for_critic = (_default_optimizer(config, network) for network in (generator, critic))
+    batches = _batches(config)
+    while True:
+        for _ in range(config.training.n_critic):
+            real = next(batches).to(device)
+            fake = generator(torch.randn(len(real), config.latent.dim, device=device))  # not detached
+            for_critic.zero_grad()
+            loss = critic(fake).mean() - critic(real).mean()
+            if config.lipschitz.kind == "gp":
+                loss = loss + config.lipschitz.weight * _textbook_penalty(critic, real, fake)
+            loss.backward()
+            for_critic.step()
+            loss.item()
+            if config.lipschitz.kind == "clip":
+                for parameter in critic.parameters():
+                    parameter.data.clamp_(-config.lipschitz.bound, config.lipschitz.bound)
+        for_generator.zero_grad()
+        fake = generator(torch.randn(config.training.batch_size, config.latent.dim, device=device))
+        loss = -critic(fake).mean()
+        loss.backward()
+        for_generator.step()
+        loss.item()
+        yield
+
+
+def _textbook_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    weight = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device).expand_as(real)
+    points = (weight * real + (1 - weight) * fake).requires_grad_()
+    scores = critic(points)
+    gradients = torch.autograd.grad(
+        scores, points, grad_outputs=torch.ones_like(scores), create_graph=True, retain_graph=True
+    )[0]
+    return ((gradients.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+
+
+def _default_optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Optimizer:
+    spec = config.optimizer.critic
+    if spec.kind == "adam":
+        return torch.optim.Adam(network.parameters(), lr=spec.lr, betas=spec.betas)
+    return torch.optim.RMSprop(network.parameters(), lr=spec.lr)
+
+
+def _batches(config: RunConfig) -> Iterator[Tensor]:
+    """What a DataLoader over torchvision's MNIST gives; draws of the normal as they are needed."""
+    if not config.data.is_image:
+        while True:
+            yield torch.randn(config.training.batch_size, *config.data.shape) * config.data.std + config.data.mean
+    from torchvision import transforms
+    from torchvision.datasets import MNIST
+
+    as_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+    dataset = MNIST(str(config.data.folder.parents[1]), train=True, transform=as_tensor)
+    while True:
+        for images, _ in torch.utils.data.DataLoader(dataset, config.training.batch_size, shuffle=True, drop_last=True):
+            yield images
+
+
+# --- one process -------------------------------------------------------------------------------------------
+
+
+def measured(config: RunConfig, who: str, device: torch.device, seconds: float, started: float) -> dict[str, float]:
+    """Iterations a second of `who`, its first iteration since the process was started, and its memory."""
+    if who == "textbook":
+        step: Callable[[], Any] = textbook(config, device).__next__
+    else:
+        tune_process(config.training.matmul)
+        step = Trainer(config, device).iterate
+    step()
+    _wait(device)
+    first = time.time() - started
+    for _ in range(5):  # a graph is captured, kernels are compiled, caches are warm
+        step()
+    peaks = [] if who == "textbook" else [peak(device, torch.float32), peak(device, torch.bfloat16)]
+    rate = _rate(step, device, seconds)
+    if peaks:
+        again = peak(device, torch.float32), peak(device, torch.bfloat16)
+        peaks = [statistics.mean(pair) for pair in zip(peaks, again, strict=True)]
+    told = {"iterations_per_second": rate, "first_iteration_s": first}
+    if device.type == "cuda":
+        told["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    else:
+        told["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    if peaks:
+        told |= {"float32_peak_gflops": peaks[0], "bfloat16_peak_gflops": peaks[1]}
+    return told
+
+
+def _rate(step: Callable[[], Any], device: torch.device, seconds: float) -> float:
+    """Iterations a second: the median over chunks of about a tenth of the time."""
+    rates, count, end = [], 1, time.perf_counter() + seconds
+    while time.perf_counter() < end or len(rates) < 3:
+        spent = _timed(step, device, count)
+        rates.append(count / spent)
+        count = max(1, round(rates[-1] * seconds / 10))
+    return statistics.median(rates[1:])
+
+
+def _timed(step: Callable[[], Any], device: torch.device, count: int) -> float:
+    """Seconds that `count` steps take, by the device's own clock where it has one."""
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(count):
+            step()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
+    begun = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - begun
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> float:
+    """GFLOP/s of a large product of matrices: the most that this machine gives now."""
+    size = 8192 if device.type == "cuda" else 1536
+    x = torch.randn(size, size, device=device, dtype=dtype)
+    best = min(_timed(lambda: x @ x, device, 1) for _ in range(6))
+    return 2 * size**3 / best / 1e9
+
+
+def gflop(config: RunConfig) -> float:
+    """Floating-point operations of one iteration, counted by torch over forward and backward passes, in 10⁹."""
+    eager = config.model_copy(update={"training": config.training.model_copy(update={"engine": "eager"})})
+    trainer = Trainer(eager, torch.device("cpu"))
+    with CountedFlops() as counted:
+        trainer.iterate()
+    return counted.total / 1e9
+
+
+class CountedFlops(TorchDispatchMode):
+    """torch's own counts of each product and convolution. Its `FlopCounterMode` follows modules too, by hooks that
+    can't be differentiated twice."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func.overloadpacket)
+        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
+        return result
+
+
+# --- pairs of processes ------------------------------------------------------------------------------------
+
+
+def in_a_fresh_process(overrides: list[str], name: str, who: str, device: str, seconds: float) -> dict[str, float]:
+    line = [sys.executable, __file__, "--worker", who, "--case", name, "--device", device, "--seconds", str(seconds)]
+    line += ["--started", str(time.time()), *(part for override in overrides for part in ("--set", override))]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(line)}\n{done.stderr}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compared(case: str, more: list[str], device: str, pairs: int, seconds: float) -> dict[str, Any]:
+    """The textbook loop and wgan in turn."""
+    name, changes = CASES[case]
+    overrides = [*changes, *more]
+    found: dict[str, list[dict[str, float]]] = {"textbook": [], "wgan": []}
+    for _ in range(pairs):
+        for who, results in found.items():
+            results.append(in_a_fresh_process(overrides, name, who, device, seconds))
+    ratios = [
+        ours["iterations_per_second"] / theirs["iterations_per_second"]
+        for ours, theirs in zip(found["wgan"], found["textbook"], strict=True)
+    ]
+    config = load_config(name, overrides)
+    medians = {
+        who: {key: statistics.median(result[key] for result in results) for key in results[0]}
+        for who, results in found.items()
+    }
+    ours, work = medians["wgan"], gflop(config)
+    images = config.training.n_critic * config.training.batch_size
+    told = {
+        "case": case,
+        "ratio": statistics.median(ratios),
+        "ratio_least": min(ratios),
+        "ratio_greatest": max(ratios),
+        "textbook_iterations_per_second": medians["textbook"]["iterations_per_second"],
+        "textbook_memory_mb": medians["textbook"]["peak_memory_mb"],
+        **ours,
+        "images_per_second": ours["iterations_per_second"] * images,
+        "gflop_per_iteration": work,
+    }
+    for dtype in ("float32", "bfloat16"):
+        told[f"share_of_{dtype}_peak"] = statistics.median(
+            result["iterations_per_second"] * work / result[f"{dtype}_peak_gflops"] for result in found["wgan"]
+        )
+    return told
+
+
+def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """mnist_gp's convolutions over batch sizes, then over widths."""
+    for batch, width in [(32, 64), (64, 64), (256, 64), (1024, 64), (4096, 64), (64, 32), (64, 128), (64, 256)]:
+        changed = [f"training.batch_size={batch}", f"critic.width={width}", f"generator.width={2 * width}", *more]
+        found = in_a_fresh_process(changed, "mnist_gp", "wgan", device, seconds)
+        rate = found["iterations_per_second"] * batch * load_config("mnist_gp").training.n_critic
+        told = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
+        yield told | {"images_per_second": rate, "peak_memory_mb": found["peak_memory_mb"]}
+
+
+def machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        name = f"{models[0].partition(': ')[2] if models else platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{name}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", help=f"one of: {', '.join(CASES)}; may be given again")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--data", help="the folder above MNIST/raw")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8, help="measured in each process")
+    parser.add_argument("--set", action="append", default=[], help="a change to every case, as for wgan train")
+    parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--worker", choices=("textbook", "wgan"), help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    device = pick_device(asked.device)
+    if asked.worker:
+        config = load_config(asked.case[0], asked.set)
+        print(json.dumps(measured(config, asked.worker, device, asked.seconds, asked.started)))
+        return
+    print(machine(device), file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(Mnist(root=asked.data), Path(folder))
+        os.environ["WGAN_DATA"] = folder
+        report(asked)
+
+
+def unpack(data: Mnist, folder: Path) -> None:
+    """MNIST's files gunzipped, as torchvision alone can read them."""
+    data.fetch()
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in data.folder.iterdir():
+        if path.suffix == ".gz":
+            (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+        elif path.is_file():
+            shutil.copy(path, raw)
+
+
+def report(asked: argparse.Namespace) -> None:
+    more = [f"training.engine={asked.engine}", f"training.precision={asked.precision}", *asked.set]
+    if asked.sizes:
+        results = sizes(more, asked.device, asked.seconds)
+    else:
+        chosen = asked.case or list(CASES)
+        results = (compared(case, more, asked.device, asked.pairs, asked.seconds) for case in chosen)
+    for told in results:
+        if asked.json:
+            print(json.dumps(told), flush=True)
+        else:
+            cells = (f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in told.items())
+            print("  ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
