@@ -34,7 +34,7 @@ from torch.utils.flop_counter import flop_registry
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.data import Mnist
 from wgan_cli.devices import pick_device
-from wgan_cli.engine import tune_process
+from wgan_cli.engine import pick_threads, tune_process
 from wgan_cli.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
@@ -120,8 +120,9 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
     if who == "textbook":
         step: Callable[[], Any] = textbook(config, device).__next__
     else:
-        tune_process(config.training.matmul)
-        step = Trainer(config, device).iterate
+        trainer = Trainer(config, device)
+        tune_process(config.training.matmul, pick_threads(trainer.work))
+        step = trainer.iterate
     step()
     _wait(device)
     first = time.time() - started

@@ -204,7 +204,7 @@ def full_disks(faults: Faults) -> None:
         _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(disk))
         process = faults.start(disk / "run", iterations, "output.keep=1000")
         _, err = process.communicate()
-        told = [line for line in err.splitlines() if "warning" not in line.lower()]
+        told = [line for line in err.splitlines() if "engine eager" not in line]  # how it is executed
         if process.returncode != 1 or len(told) != 1 or "can't be written (No space left" not in told[0]:
             lost.append(f"exit {process.returncode}: {err}")
         elif checkpoints(disk / "run") and read_newest(disk / "run") is None:

@@ -36,7 +36,8 @@ def refused(result: Result, *parts: str, code: int = 2) -> None:
 
 def test_train_prints_the_runs_folder_and_no_bar(wgan: Wgan) -> None:
     result = train(wgan)
-    assert result == Result(0, "runs/normal_gp-0001\n", "")
+    told = "wgan: runs/normal_gp-0001: cpu, threads 1, engine eager, float32, matmul highest\n"
+    assert result == Result(0, "runs/normal_gp-0001\n", told)
     assert train(wgan).out == "runs/normal_gp-0002\n"
     assert Path("runs/normal_gp-0002/metrics.jsonl").is_file()
 

@@ -304,6 +304,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("wgan: %(message)s"))
     logging.getLogger("wgan").handlers = [handler]
+    logging.getLogger("wgan").setLevel(logging.INFO)
     threading.excepthook = _thread_failed
     rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
     if rank != "0":

@@ -47,7 +47,9 @@ def write_png(path: Path, pixels: Pixels) -> None:
 class RunDir:
     """One run's folder, open for writing. `step` is the iteration that a figure, grid or state belongs to."""
 
-    def __init__(self, path: Path, config: RunConfig, step: int, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, config: RunConfig, step: int, device: torch.device, engine: str | None = None
+    ) -> None:
         """Opens the folder for what follows iteration `step`; figures after it, from a lost end, are cut off."""
         from torch.utils.tensorboard import SummaryWriter
 
@@ -57,7 +59,7 @@ class RunDir:
         (path / "checkpoints").mkdir(exist_ok=True)
         for damaged in (file for file in checkpoints(path) if int(file.stem) > step):
             damaged.replace(damaged.with_suffix(".pt.damaged"))  # it was stepped over, and must not count as newest
-        write_atomically(path / "environment.json", _json(_environment(device)))
+        write_atomically(path / "environment.json", _json(_environment(device) | {"engine": engine}))
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
         _make_older(path)
@@ -172,6 +174,14 @@ def _is_scrap(entry: Path) -> bool:
 
 def holds_run(path: Path) -> bool:
     return (path / "config.yaml").is_file()
+
+
+def threads_before(run: Path) -> int | None:
+    """With how many threads the run was begun: sums that are split in another way end in other bits."""
+    try:
+        return int(json.loads((run / "environment.json").read_text(encoding="utf-8"))["threads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a new run
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:

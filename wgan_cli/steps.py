@@ -30,6 +30,8 @@ class Mathematics:
     world: World = ALONE
     dtype: torch.dtype = torch.float32
     """What the networks compute in; the penalty and everything else stays with the samples' own type."""
+    mixes_batch: bool = False
+    """Whether a score depends on the other samples of its pass, so that real and fake each need one of their own."""
 
     def cast(self, tensor: Tensor) -> AbstractContextManager[object]:
         """Networks inside compute in `dtype`. Casts are not cached, as a CUDA graph would keep a stale one."""
@@ -47,8 +49,7 @@ class Mathematics:
 
         `fake` carries no generator graph; `uniform` (N,) are the penalty's random numbers.
         """
-        with self.cast(real):
-            real_scores, fake_scores = critic(real).to(real.dtype), critic(fake).to(real.dtype)
+        real_scores, fake_scores = self.scores(critic, real, fake)
         penalty = self.lipschitz.penalty(critic, real, fake, uniform)
         loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
         real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
@@ -59,6 +60,14 @@ class Mathematics:
             "critic/penalty": penalty.detach(),
             "critic/loss": loss.detach(),
         }
+
+    def scores(self, critic: Network, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (N,) of either, in one pass where that gives the same: larger products, and half the additions."""
+        with self.cast(real):
+            if self.mixes_batch:
+                return critic(real).to(real.dtype), critic(fake).to(real.dtype)
+            real_scores, fake_scores = critic(torch.cat([real, fake])).to(real.dtype).split(len(real))
+        return real_scores, fake_scores
 
     def generator_loss(self, generator: Network, critic: Network, latents: Tensor) -> tuple[Tensor, Figures]:
         """The generator's loss on fresh `latents` (N, dim), and its figures."""

@@ -1,6 +1,6 @@
 """All that decides the next iteration, and that iteration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from wgan_cli.config import RunConfig
 from wgan_cli.distributed import ALONE, World
 from wgan_cli.engine import Compiled, Graph, Outcome, pick_engine
 from wgan_cli.errors import BadInputError
-from wgan_cli.models import averaged
+from wgan_cli.models import averaged, parameter_count
 from wgan_cli.optimizers import set_rate
 from wgan_cli.steps import Mathematics
 from wgan_cli.streams import Streams
@@ -40,8 +40,14 @@ class Trainer:
         }
         dtype = getattr(torch, config.training.precision)
         mathematics = Compiled if self.engine == "compile" else Mathematics
-        self.mathematics = mathematics(config.objective, config.lipschitz, world, dtype)
-        self._execute = Graph(self._compute, self.streams.all) if self.engine == "graph" else self._compute
+        mixes_batch = config.critic.norm == "batch"
+        self.mathematics = mathematics(config.objective, config.lipschitz, world, dtype, mixes_batch)
+        self._execute = self._executor()
+
+    @property
+    def work(self) -> int:
+        """How large a step is: samples of this rank times parameters, of the larger network."""
+        return max(map(parameter_count, (self.generator, self.critic))) * self.config.training.batch_size
 
     @property
     def sampler(self) -> nn.Module:
@@ -67,6 +73,9 @@ class Trainer:
         self.step += 1
         self._set_rates()
         return outcome
+
+    def _executor(self) -> Callable[[], Outcome]:
+        return Graph(self._compute, self.streams.all) if self.engine == "graph" else self._compute
 
     def _compute(self) -> Outcome:
         """What the device does in an iteration: the same kernels each time."""
@@ -126,6 +135,7 @@ class Trainer:
             _restore_dropout(state["dropout"], self.device)
             self.step = state["step"]
             self._set_rates()
+            self._execute = self._executor()  # a graph would still hold the moments that were replaced
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error

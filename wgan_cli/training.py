@@ -1,5 +1,6 @@
 """The loop: iterations, and below one "is it time?" line figures, grids, checkpoints and stopping."""
 
+import logging
 import signal
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -12,11 +13,14 @@ from wgan_cli.checkpoints import read_newest
 from wgan_cli.config import RunConfig, load_config
 from wgan_cli.devices import repeatable
 from wgan_cli.distributed import ALONE, World
+from wgan_cli.engine import pick_threads, tune_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.reporting import Reporter, check_state, in_short
-from wgan_cli.run_dir import RunDir, holds_run, occupied
+from wgan_cli.run_dir import RunDir, holds_run, occupied, threads_before
 from wgan_cli.signals import Signals
 from wgan_cli.trainer import Trainer
+
+log = logging.getLogger("wgan")
 
 
 def run(
@@ -45,8 +49,12 @@ def run(
             world.agree(lambda: trainer.load_state_dict(state))
         if trainer.step == config.training.iterations:
             return path  # done before: nothing to add, nothing to touch
+        tune_process(config.training.matmul, threads_before(path) or pick_threads(trainer.work))
+        if world.is_first:
+            log.info("%s: %s", path, _execution(trainer))
         try:
-            with RunDir(path, config, trainer.step, device) if world.is_first else nullcontext() as folder:
+            opened = RunDir(path, config, trainer.step, device, trainer.engine) if world.is_first else nullcontext()
+            with opened as folder:
                 train(trainer, folder, signals)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(device) from error
@@ -54,6 +62,14 @@ def run(
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
     return path
+
+
+def _execution(trainer: Trainer) -> str:
+    """What decides speed, and the last bits of the figures."""
+    training, device, size = trainer.config.training, trainer.device, trainer.world.size
+    threads = f", threads {torch.get_num_threads()}" if device.type == "cpu" else ""
+    ranks = f", ranks {size}" if size > 1 else ""
+    return f"{device}{threads}{ranks}, engine {trainer.engine}, {training.precision}, matmul {training.matmul}"
 
 
 def _built(config: RunConfig, device: torch.device, world: World) -> Trainer:
