@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,9 @@ class Graph:
     def _aside(self) -> Outcome:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        with torch.cuda.stream(side), warnings.catch_warnings():
+            # Optimizers that can be captured complain where they are not: they will be.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
             outcome = self._iteration()
         torch.cuda.current_stream().wait_stream(side)
         return outcome
