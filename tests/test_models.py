@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
+from wgan_cli import models
+from wgan_cli.lipschitz import GradientPenalty
 from wgan_cli.models import (
     ConvCritic,
     ConvGenerator,
@@ -125,3 +127,45 @@ def test_the_average_forgets_the_start_early() -> None:
             network.weight.fill_(100.0 if step < 100 else 1.0)
         average.update_parameters(network)
     assert average.module.weight.item() == pytest.approx(1.0, abs=0.01)  # a fixed 0.999 would still be near 25
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_kinked_activations_are_torchs_own_to_the_second_derivative(slope: float) -> None:
+    def ours(x: torch.Tensor) -> torch.Tensor:
+        return models.LeakyReLU(slope)(x * 1)  # it works in place
+
+    def theirs(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.leaky_relu(x, slope)
+
+    x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.equal(ours(x), theirs(x))
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+    assert torch.autograd.gradcheck(ours, x)
+    assert torch.autograd.gradgradcheck(ours, x)
+    seconds = []
+    for activation in (ours, theirs):
+        weight = torch.full((3,), 2.0, dtype=torch.float64, requires_grad=True)
+        (slopes,) = torch.autograd.grad(activation(x * weight).sum(), x, create_graph=True)
+        seconds.append(torch.autograd.grad(slopes.square().sum(), weight)[0])
+    assert torch.equal(*seconds)
+
+
+def test_a_penaltys_second_pass_does_no_work_for_nothing() -> None:
+    """torch's own leaky ReLU sends zeros back through every layer; these are the products of a step, counted."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Products(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.count += func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm)
+            return func(*args, **(kwargs or {}))
+
+    critic = MlpCritic(hidden=(8, 8)).build((4,))
+    real, fake, uniform = torch.randn(6, 4), torch.randn(6, 4), torch.rand(6)
+    with Products() as products:
+        GradientPenalty(weight=1.0).penalty(critic, real, fake, uniform).backward()
+    # Three layers: a pass forward, one back to the points, and from there for each layer a product for its weight
+    # and one that goes on; the first has nothing before it, and the last nothing behind it.
+    assert products.count <= 3 + 3 + 5
