@@ -217,3 +217,13 @@ def test_a_graph_is_captured_after_its_warm_up(monkeypatch: pytest.MonkeyPatch) 
     outcomes = [graph() for _ in range(5)]
     assert calls == ["aside"] * 3 + ["capture", "replay", "replay"]
     assert outcomes[3:] == ["outcome", "outcome"]
+
+
+def test_what_a_compiled_step_cannot_hold_is_refused() -> None:
+    for override, message in (
+        ("generator.norm=batch", "generator.norm: batch norm keeps a state, which training.engine: compile can't hold"),
+        ("critic.dropout=0.1", "critic.dropout: dropout draws other numbers under training.engine: compile"),
+    ):
+        load_config("normal_clip", [override, "training.engine=eager"])
+        with pytest.raises(BadInputError, match=message):
+            load_config("normal_clip", [override, "training.engine=compile"])

@@ -179,6 +179,14 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
             ("training", "batch_size"),
             f"{batch} is larger than the data, which has {config.data.size} samples",
         )
+    if config.training.engine == "compile":
+        yield from _peculiar(
+            config,
+            {
+                "norm": "batch norm keeps a state, which training.engine: compile can't hold; use eager, or layer or none",
+                "dropout": "dropout draws other numbers under training.engine: compile; use eager, or set it to 0",
+            },
+        )
     if batch == 1 and "batch" in (config.generator.norm, config.critic.norm):
         yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
 
@@ -189,12 +197,21 @@ def _rank_faults(config: RunConfig, ranks: int) -> Iterator[tuple[Key, str]]:
     if batch % ranks:
         near = max(batch // ranks, 1) * ranks
         yield ("training", "batch_size"), f"{batch} does not divide over {ranks} ranks; use {near}, or fewer ranks"
+    yield from _peculiar(
+        config,
+        {
+            "norm": "batch takes each rank's samples alone; train on one rank, or use layer or none",
+            "dropout": "dropout draws other numbers on each rank; train on one rank, or set it to 0",
+        },
+    )
+
+
+def _peculiar(config: RunConfig, faults: Mapping[str, str]) -> Iterator[tuple[Key, str]]:
+    """The fault of each network that has what plain steps of one process alone can do."""
     for network in ("generator", "critic"):
-        spec = getattr(config, network)
-        try:
-            spec.check_ranks()
-        except ValueError as error:
-            yield (network, "norm" if spec.norm == "batch" else "dropout"), str(error)
+        key = getattr(config, network).peculiar_key
+        if key is not None:
+            yield (network, key), faults[key]
 
 
 def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:

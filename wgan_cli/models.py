@@ -98,10 +98,11 @@ class ModelSpec(Choice, ABC):
         """Raises ValueError, with a remedy, where no network of this kind fits samples of this `shape`."""
         return
 
-    def check_ranks(self) -> None:
-        """Raises ValueError, with a remedy, where several ranks can't compute this network as one process does."""
-        if self.norm == "batch":
-            raise ValueError("batch takes each rank's samples alone; train on one rank, or use layer or none")
+    @property
+    def peculiar_key(self) -> str | None:
+        """The key of what neither ranks nor a compiled step compute as one plain step does: batch norm looks at all
+        samples and keeps a state, dropout draws numbers of its own. None where there is neither."""
+        return "norm" if self.norm == "batch" else None
 
     def _initialise(self, network: nn.Module) -> nn.Module:
         for module in network.modules():
@@ -136,10 +137,9 @@ class _MlpFields(ModelSpec):
     activation: Activation = "leaky_relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
-    def check_ranks(self) -> None:
-        super().check_ranks()
-        if self.dropout:
-            raise ValueError("dropout draws other numbers on each rank; train on one rank, or set it to 0")
+    @property
+    def peculiar_key(self) -> str | None:
+        return super().peculiar_key or ("dropout" if self.dropout else None)
 
     def _hidden_layers(self, inputs: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
