@@ -183,7 +183,7 @@ def _pair_faults(config: RunConfig) -> Iterator[tuple[Key, str]]:
         yield from _peculiar(
             config,
             {
-                "norm": "batch norm keeps a state, which training.engine: compile can't hold; use eager, or layer or none",
+                "norm": "batch norm keeps a state, which training.engine: compile can't hold; use eager, layer or none",
                 "dropout": "dropout draws other numbers under training.engine: compile; use eager, or set it to 0",
             },
         )
