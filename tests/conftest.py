@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,17 @@ def wgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         return Result(int(stop.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def has_logged(run: Path) -> bool:
+    return (run / "metrics.jsonl").is_file() and (run / "metrics.jsonl").stat().st_size > 0
 
 
 def idx_file(values: torch.Tensor) -> bytes:

@@ -6,14 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests import rank_worker
+from tests.conftest import has_logged, wait_for
 from wgan_cli.checkpoints import read_newest
 from wgan_cli.config import load_config
 from wgan_cli.distributed import ALONE, World, _first_host, _slurm_rendezvous, find_world
@@ -51,13 +50,6 @@ def ended(ranks: Ranks, within: float = 60) -> list[tuple[int, str, str]]:
         for rank in ranks:
             rank.kill()
     return [(rank.returncode, out, err) for rank, (out, err) in zip(ranks, told, strict=True)]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
 
 
 def worst_difference(one: Path, other: Path) -> float:
@@ -99,7 +91,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_iteration(tmp_path: Path) ->
     out = tmp_path / "run"
     line = (*TRAIN, "--set", "training.iterations=100000", "--set", "output.log_every=1", "--out", out, "--resume")
     ranks = started(2, *line)
-    wait_for(lambda: (out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size > 0)
+    wait_for(lambda: has_logged(out))
     ranks[1].send_signal(signal.SIGTERM)
     (first, second) = ended(ranks)
     assert (first[0], second[0]) == (75, 75)
@@ -115,7 +107,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_iteration(tmp_path: Path) ->
 def test_a_rank_that_dies_takes_the_others_down(tmp_path: Path) -> None:
     out = tmp_path / "run"
     ranks = started(3, *TRAIN, "--set", "training.batch_size=30", "--set", "training.iterations=100000", "--out", out)
-    wait_for(lambda: (out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size > 0)
+    wait_for(lambda: has_logged(out))
     ranks[1].kill()
     told = ended(ranks, within=60)
     assert [told[0][0], told[2][0]] == [1, 1]

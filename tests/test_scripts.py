@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import has_logged, wait_for
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ("--config", "normal_gp", "--device", "cpu", "--set", "generator.hidden=[8]", "--set", "critic.hidden=[8]")
@@ -69,17 +69,6 @@ def bash(script: str, *arguments: object, cwd: Path, env: dict[str, str]) -> sub
 
 def state(run: Path) -> str:
     return str(json.loads((run / "status.json").read_text())["state"])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-def has_logged(run: Path) -> bool:
-    return (run / "metrics.jsonl").is_file() and (run / "metrics.jsonl").stat().st_size > 0
 
 
 def test_every_script_passes_shellcheck() -> None:
