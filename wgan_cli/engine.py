@@ -44,7 +44,7 @@ def pick_engine(name: str, device: torch.device, world: World) -> str:
     return name
 
 
-SMALL_WORK = 20_000_000
+SMALL_WORK = 8_000_000
 """Samples times parameters of a step below which a second thread gains nothing, and costs much on a busy machine."""
 
 
