@@ -241,7 +241,7 @@ Critic = Annotated[MlpCritic | ConvCritic, Field(discriminator="kind")]
 
 
 @torch.no_grad()
-def generate(generator: nn.Module, latents: Tensor, batch_size: int = 1024) -> Tensor:
+def generate(generator: nn.Module, latents: Tensor, batch_size: int = 256) -> Tensor:
     """Samples (N, *shape) for latents (N, dim), in evaluation mode (no dropout, running norms), batch by batch."""
     was_training = generator.training
     generator.eval()
