@@ -81,7 +81,9 @@ def test_ranks_give_the_weights_of_one_process(tmp_path: Path, made_up_mnist: Pa
 @pytest.mark.parametrize("slurm", [False, True])
 def test_the_first_rank_alone_writes_and_speaks(tmp_path: Path, slurm: bool) -> None:
     out = tmp_path / "run"
-    told = ended(started(2, *TRAIN, "--set", "training.iterations=40", "--set", "output.log_every=20", "--out", out, slurm=slurm))
+    told = ended(
+        started(2, *TRAIN, "--set", "training.iterations=40", "--set", "output.log_every=20", "--out", out, slurm=slurm)
+    )
     assert [(code, out) for code, out, _ in told] == [(0, f"{out}\n"), (0, "")]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [20, 40]
