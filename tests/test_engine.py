@@ -178,20 +178,22 @@ def test_threads_leave_room_for_a_busy_neighbour(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(engine, "_busy_cores", lambda: 3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert (pick_threads(large), pick_threads(large - 1)) == (5, 1)
+    assert pick_threads(large, before=8) == 8  # a run that goes on
     monkeypatch.setattr(engine, "_busy_cores", lambda: 12)
     assert pick_threads(large) == 1
     monkeypatch.setattr("os.cpu_count", lambda: 64)  # this process has its own eight of 64
     assert pick_threads(large) == 8
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert pick_threads(1) == 8
+    assert pick_threads(1, before=2) == 8
 
 
 def test_a_system_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     tune_process("highest", 1)
     monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr(ctypes, "CDLL", None)
+    monkeypatch.setattr(ctypes, "CDLL", None)  # not even looked for
     tune_process("highest", 1)
+    assert torch.get_num_threads() == 1
 
 
 def test_products_are_as_exact_as_asked_for() -> None:

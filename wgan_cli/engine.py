@@ -48,16 +48,19 @@ SMALL_WORK = 8_000_000
 """Samples times parameters of a step below which a second thread gains nothing, and costs much on a busy machine."""
 
 
-def pick_threads(work: int) -> int:
+def pick_threads(work: int, before: int | None = None) -> int:
     """How many threads a CPU is to use for steps of this much `work`: as many as there are cores that nobody uses.
 
     Threads wait for the slowest of them, so one that shares its core with another process slows all: two threads on
     two cores with one busy neighbour take 3.5 times as long as alone, one thread takes 1.5 times. $OMP_NUM_THREADS
-    has the last word. Where this process has only a part of the cores, they are its own.
+    has the last word; but for it a run goes on with as many as `before`, since sums that are split in another way end
+    in other bits. Where this process has only a part of the cores, they are its own.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" in os.environ:
         return threads
+    if before is not None:
+        return before
     if work < SMALL_WORK:
         return 1
     if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):

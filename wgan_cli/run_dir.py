@@ -177,11 +177,11 @@ def holds_run(path: Path) -> bool:
 
 
 def threads_before(run: Path) -> int | None:
-    """With how many threads the run was begun: sums that are split in another way end in other bits."""
+    """With how many threads the run was begun; None for a new one."""
     try:
         return int(json.loads((run / "environment.json").read_text(encoding="utf-8"))["threads"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a new run
+        return None
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:

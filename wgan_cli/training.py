@@ -49,7 +49,7 @@ def run(
             world.agree(lambda: trainer.load_state_dict(state))
         if trainer.step == config.training.iterations:
             return path  # done before: nothing to add, nothing to touch
-        tune_process(config.training.matmul, threads_before(path) or pick_threads(trainer.work))
+        tune_process(config.training.matmul, pick_threads(trainer.work, threads_before(path)))
         if world.is_first:
             log.info("%s: %s", path, _execution(trainer))
         try:
