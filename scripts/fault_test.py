@@ -56,6 +56,15 @@ class Faults:
         line += ["--out", str(run)]
         return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
+    def begun(self, run: Path, iterations: int, within: float, clock: float = 0) -> "subprocess.Popen[str]":
+        """A process that opened the run's folder at most so many seconds ago, by chance."""
+        since = time.time()
+        process = self.start(run, iterations, clock=clock)
+        while process.poll() is None and not has_begun(run, since):
+            time.sleep(0.002)
+        time.sleep(self.chance.random() * within)
+        return process
+
     def finish(self, run: Path, iterations: int, *more: str) -> str | None:
         """Goes on to the end; what went wrong, if anything did."""
         process = self.start(run, iterations, *more)
@@ -107,21 +116,14 @@ def has_begun(run: Path, since: float) -> bool:
         return False
 
 
-def await_beginning(process: "subprocess.Popen[str]", run: Path, since: float) -> None:
-    while process.poll() is None and not has_begun(run, since):
-        time.sleep(0.002)
-
-
 def kills(faults: Faults) -> None:
     """One run, killed at random instants: while it starts, trains, logs, draws and saves."""
     iterations, run, tried = 100 * faults.tries, faults.folder / "killed", 0
     while tried < faults.tries:
-        since = time.time()
-        process = faults.start(run, iterations)
         if faults.chance.random() < 0.9:
-            await_beginning(process, run, since)
-            time.sleep(faults.chance.random() * 0.6)
+            process = faults.begun(run, iterations, within=0.6)
         else:
+            process = faults.start(run, iterations)
             time.sleep(faults.chance.random() * 3)
         if process.poll() is not None:
             break  # it is done: no more to kill
@@ -137,10 +139,7 @@ def storms(faults: Faults) -> None:
     """Many signals at once, again and again: the state is saved, and the exit code is 75."""
     iterations, run, tried, lost = 100 * faults.tries, faults.folder / "stormy", 0, []
     for _ in range(faults.tries):
-        since = time.time()
-        process = faults.start(run, iterations)
-        await_beginning(process, run, since)
-        time.sleep(faults.chance.random() * 0.4)
+        process = faults.begun(run, iterations, within=0.4)
         for _ in range(20):
             process.send_signal(faults.chance.choice((signal.SIGTERM, signal.SIGUSR1)))
             time.sleep(faults.chance.random() * 0.01)
@@ -157,10 +156,7 @@ def clocks(faults: Faults) -> None:
     """Each start finds the clock set back, or forth, by up to a day."""
     iterations, run, tried = 100 * faults.tries, faults.folder / "clocks", 0
     for _ in range(faults.tries):
-        since = time.time()
-        process = faults.start(run, iterations, clock=faults.chance.uniform(-86_400, 86_400))
-        await_beginning(process, run, since)
-        time.sleep(faults.chance.random() * 0.4)
+        process = faults.begun(run, iterations, within=0.4, clock=faults.chance.uniform(-86_400, 86_400))
         process.send_signal(faults.chance.choice((signal.SIGKILL, signal.SIGTERM)))
         process.communicate()
         tried += 1
@@ -246,10 +242,8 @@ def lost_folders(faults: Faults) -> None:
     """The folder is deleted under a run that goes on: one clear error, and exit 1."""
     lost = []
     for _ in range(faults.tries):
-        run, since = faults.folder / "gone", time.time()
-        process = faults.start(run, 100_000)
-        await_beginning(process, run, since)
-        time.sleep(faults.chance.random() * 0.4)
+        run = faults.folder / "gone"
+        process = faults.begun(run, 100_000, within=0.4)
         shutil.rmtree(run, ignore_errors=True)
         _, err = process.communicate()
         if process.returncode != 1 or "can't be written" not in err or "Traceback" in err:

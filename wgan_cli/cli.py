@@ -306,7 +306,8 @@ def main() -> None:
     logging.getLogger("wgan").handlers = [handler]
     logging.getLogger("wgan").setLevel(logging.INFO)
     threading.excepthook = _thread_failed
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    is_training = sys.argv[1:2] == ["train"]  # tasks of other commands have nothing in common, and each speaks
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
     if rank != "0":
         logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank says it
     try:

@@ -47,7 +47,8 @@ class Trainer:
     @property
     def work(self) -> int:
         """How large a step is: samples of this rank times parameters, of the larger network."""
-        return max(map(parameter_count, (self.generator, self.critic))) * self.config.training.batch_size
+        samples = self.config.training.batch_size // self.world.size
+        return samples * max(map(parameter_count, (self.generator, self.critic)))
 
     @property
     def sampler(self) -> nn.Module:
