@@ -221,3 +221,24 @@ def test_without_network_the_files_and_folder_are_named(tmp_path: Path, monkeypa
         Mnist(root=str(root)).load(CPU)
     for part in (str(root / "MNIST" / "raw"), "t10k-labels-idx1-ubyte.gz", "data.root", "$WGAN_DATA"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["file", "empty folder", "link to a file", "link to nowhere", "device"])
+def test_a_failed_download_leaves_the_users_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    root, mine = tmp_path / "root", tmp_path / "mine"
+    mine.write_text("mine")
+    {
+        "file": lambda: root.write_text("mine"),
+        "empty folder": root.mkdir,
+        "link to a file": lambda: root.symlink_to(mine),
+        "link to nowhere": lambda: root.symlink_to(tmp_path / "nowhere"),
+        "device": lambda: root.symlink_to("/dev/null"),
+    }[kind]()
+    before = {path: (path.lstat().st_mode, path.lstat().st_ino) for path in tmp_path.rglob("*")}
+    with pytest.raises(BadInputError, match=r"data\.root"):
+        Mnist(root=str(root)).load(CPU)
+    assert {path: (path.lstat().st_mode, path.lstat().st_ino) for path in tmp_path.rglob("*")} == before
+    assert mine.read_text() == "mine"

@@ -14,7 +14,6 @@ import tempfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import Annotated, Any, Literal
 
 import platformdirs
 import torch
-from filelock import FileLock
 from pydantic import Field
 from torch import Tensor
 
 from wgan_cli.errors import BadInputError
+from wgan_cli.files import creations, lock
 from wgan_cli.spec import Choice
 from wgan_cli.transport import exact_wasserstein, gaussian_w2, wasserstein_1d_normal
 
@@ -273,14 +272,12 @@ class Mnist(DataSpec):
         if not self._missing():
             return  # the ordinary case touches nothing, so a read-only folder will do
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder.parent / ".download.lock"):
-                for name in self._missing():  # another process may have fetched them while this one waited
-                    _download(f"{name}.gz", self.folder)
+            with creations() as made:
+                made.folder(self.folder)
+                with lock(made.empty_file(self.folder.parent / ".download.lock")):
+                    for name in self._missing():  # another process may have fetched them while this one waited
+                        _download(f"{name}.gz", self.folder)
         except OSError as error:
-            for made in (self.folder.parent / ".download.lock", self.folder, *list(self.folder.parents)[:2]):
-                with suppress(OSError):  # nothing is left behind, but for what others put there
-                    made.rmdir() if made.is_dir() else made.unlink()
             wanted = ", ".join(f"{name}.gz" for name in self._missing())
             raise BadInputError(
                 f"{self.folder}: MNIST is not here and could not be downloaded ({error}). Put {wanted} there, "

@@ -1,25 +1,108 @@
 """Files that are whole or not there, and files of torch's that are read without running what is in them."""
 
+import errno
 import io
 import os
 import pickle
+import secrets
 import struct
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from wgan_cli.errors import BadInputError
+
+
+class Creations:
+    """Makes folders and files, and can remove the ones that it made. What was there before is never touched."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Path, tuple[int, int]]] = []
+
+    def folder(self, path: Path) -> Path:
+        """Makes the folder `path` and the missing folders above it. Raises `OSError` where it can't."""
+        missing = [path, *path.parents]
+        while missing and missing[-1].is_dir():
+            missing.pop()
+        for folder in reversed(missing):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if not folder.is_dir():  # a file, a link to nowhere, a device
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+            else:
+                self._note(folder)
+        return path
+
+    def new_folder(self, path: Path) -> Path:
+        """Makes the folder `path` alone. Raises `FileExistsError` where something is there already."""
+        path.mkdir()
+        self._note(path)
+        return path
+
+    def empty_file(self, path: Path) -> Path:
+        """Makes `path` an empty file where nothing is there; leaves what is there as it is."""
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            self._note(path)
+        return path
+
+    def _note(self, path: Path) -> None:
+        self._made.append((path, _identity(path)))
+
+    def take_back(self) -> None:
+        """Removes what was made, newest first. Folders that hold something by now, and files that somebody has
+        replaced or written to, stay."""
+        for path, identity in reversed(self._made):
+            with suppress(OSError):  # gone already, or no longer empty
+                if _identity(path) != identity:
+                    continue
+                if path.is_dir():
+                    path.rmdir()
+                elif not path.stat().st_size:
+                    path.unlink()
+        self._made.clear()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another that bears its name later."""
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def creations() -> Iterator[Creations]:
+    """`Creations` that are taken back when the context ends by an exception."""
+    made = Creations()
+    try:
+        yield made
+    except BaseException:
+        made.take_back()
+        raise
+
+
+def lock(path: Path) -> FileLock:
+    """The lock of the file `path`, made on first use. Raises `OSError` where `path` is a user's own file."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return FileLock(path)
+    if not path.is_file() or path.is_symlink() or status.st_size:
+        raise FileExistsError(errno.EEXIST, f"{path} is in the way: wgan keeps an empty lock file there", str(path))
+    return FileLock(path)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes aside, flushes file and folder to the disk, renames: at any instant, power cuts included, `path` is
     the old file or the whole new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with aside.open("wb") as file:
+        with aside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
