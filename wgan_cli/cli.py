@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli import __version__, shipped
+from wgan_cli import __version__
+from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 
 # Typer raises its usage errors as subclasses of click's, and newer ones carry a click of their own.
@@ -71,8 +72,8 @@ def train(
     """Train from a config, and print the run's folder."""
     if resume and out is None:
         raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
-    from wgan_cli.config import load_config
-    from wgan_cli.distributed import find_world, joined
+    from wgan_cli.config.load import load_config
+    from wgan_cli.training.distributed import find_world, joined
 
     world = find_world()
     resolved = load_config(config, overrides or (), world.size)
@@ -83,28 +84,31 @@ def train(
             _describe(resolved)
         return
     from wgan_cli.devices import pick_device
-    from wgan_cli.training import run
+    from wgan_cli.training.loop import train_run
 
     chosen = pick_device(device, world.local_rank if world.size > 1 else None)
     with joined(world, chosen):
-        path = run(resolved, chosen, out=out and out.expanduser(), name=Path(config).stem, resume=resume, world=world)
+        path = train_run(
+            resolved, chosen, out=out and out.expanduser(), name=Path(config).stem, resume=resume, world=world
+        )
     if world.is_first:
         typer.echo(path)
 
 
 def _describe(resolved: Any) -> None:
-    """What a run would be: its YAML on stdout, with sizes and shapes as comments."""
+    """Prints the YAML of a run, with the sizes and shapes of its networks as comments."""
     import torch
 
-    from wgan_cli.models import parameter_count
+    from wgan_cli.networks.base import parameter_count
 
-    shape, latent, batch = resolved.data.shape, resolved.latent, resolved.training.batch_size
-    with torch.device("meta"):  # shapes alone: a network of any size can be described
-        generator, critic = resolved.generator.build(latent, shape), resolved.critic.build(shape)
-    sizes = "x".join(map(str, (batch, *shape)))
+    batch = resolved.training.batch_size
+    with torch.device("meta"):  # without memory: a network of any size can be described
+        networks = resolved.networks()
+    sizes = "x".join(map(str, (batch, *resolved.data.shape)))
+    inputs = f"{batch}x{resolved.latent.dim}"
     typer.echo(resolved.to_yaml(), nl=False)
-    typer.echo(f"# generator: {parameter_count(generator):,} parameters, {batch}x{latent.dim} -> {sizes}")
-    typer.echo(f"# critic: {parameter_count(critic):,} parameters, {sizes} -> {batch}")
+    typer.echo(f"# generator: {parameter_count(networks.generator):,} parameters, {inputs} -> {sizes}")
+    typer.echo(f"# critic: {parameter_count(networks.critic):,} parameters, {sizes} -> {batch}")
 
 
 @app.command()
@@ -127,28 +131,61 @@ def sample(
     """Draw samples from a trained generator, and print where they are."""
     from wgan_cli import sampling
     from wgan_cli.devices import pick_device
+    from wgan_cli.runs.loaded import load_run
 
     if seeds is not None and (num is not None or seed):
         raise BadInputError("--seeds says which samples and how many; leave out --num and --seed")
     if interpolate is not None and (seeds is not None or seed):
         raise BadInputError("--interpolate A,B names its seeds; leave out --seed and --seeds")
-    chosen = pick_device(device)
-    loaded = sampling.load_run(ckpt, chosen, raw=raw)
+    loaded = load_run(ckpt, pick_device(device), raw=raw)
     latent = loaded.config.latent
     path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded.config)
     count = num or 64
-    sampling.check_seeds(seed + count - 1, count)
+    _check_seeds(seed + count - 1, count)
     if interpolate is not None:
-        first, last = sampling.parse_pair(interpolate)
-        latents = sampling.interpolated(latent, first, last, count)
+        first, last = _parse_pair(interpolate)
+        latents = latent.interpolate(first, last, count)
         names = [f"{first}-{last}-{i:04d}" for i in range(count)]
     else:
-        drawn = sampling.parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
+        drawn = _parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
         latents = latent.from_seeds(drawn)
         names = [f"seed{s:06d}" for s in drawn]
-    sampling.write(sampling.draw(loaded, latents, chosen), names, path, loaded.config)
+    sampling.write(loaded.sample_latents(latents), names, path, loaded.config)
     typer.echo(path)
+
+
+MOST_SEEDS = 10_000_000
+
+
+def _parse_seeds(text: str) -> list[int]:
+    """`0,3-5` is [0, 3, 4, 5]."""
+    ranges = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise BadInputError(f"--seeds {text}: {part!r} is no seed; write numbers and ranges, such as 0,3-9")
+        ranges.append(range(int(first), int(last or first) + 1))
+    if any(not seeds for seeds in ranges):
+        raise BadInputError(f"--seeds {text}: a range goes from its smaller number to its larger, such as 3-9")
+    _check_seeds(max(seeds[-1] for seeds in ranges), sum(seeds[-1] - seeds[0] + 1 for seeds in ranges))
+    return [seed for seeds in ranges for seed in seeds]
+
+
+def _parse_pair(text: str) -> tuple[int, int]:
+    """`3,7` is (3, 7): the two seeds of `--interpolate`."""
+    first, _, last = text.partition(",")
+    if not (first.strip().isdecimal() and last.strip().isdecimal()):
+        raise BadInputError(f"--interpolate {text}: must name two seeds, such as 3,7")
+    _check_seeds(max(int(first), int(last)), 2)
+    return int(first), int(last)
+
+
+def _check_seeds(largest: int, count: int) -> None:
+    if largest >= 2**32:  # torch's generator on the CPU keeps no more of a seed
+        raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**32")
+    if count > MOST_SEEDS:
+        raise BadInputError(f"{count:,} samples are too many for one file ({MOST_SEEDS:,} at most); draw them in parts")
 
 
 @app.command()
@@ -160,15 +197,17 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
-    from wgan_cli import evaluation, files, run_dir, sampling
+    from wgan_cli import files
     from wgan_cli.devices import pick_device
+    from wgan_cli.evaluation.figures import evaluate as evaluate_run
+    from wgan_cli.runs.loaded import load_run
+    from wgan_cli.runs.readers import holds_run
 
-    sampling.check_seeds(seed + num - 1, num)
-    chosen = pick_device(device)
-    figures = evaluation.evaluate(sampling.load_run(ckpt, chosen), chosen, num, seed)
-    _print_figures(figures, as_json)  # first: a run that can't be written to is measured all the same
+    _check_seeds(seed + num - 1, num)
+    figures = evaluate_run(load_run(ckpt, pick_device(device)), num, seed)
+    _print_figures(figures, as_json)  # first: if the run can't be written to, the figures are not lost
     kept = Path(ckpt).expanduser() / "evaluation.json"
-    if run_dir.holds_run(kept.parent):
+    if holds_run(kept.parent):
         try:
             files.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
         except OSError as error:
@@ -186,7 +225,9 @@ def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
 
 @app.command()
 def distance(
-    a: Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, mnist:train, mnist:test.", metavar="A")],
+    a: Annotated[
+        str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, or a dataset such as mnist:test.", metavar="A")
+    ],
     b: Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")],
     method: Annotated[
         str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d or critic.", metavar="METHOD")
@@ -208,21 +249,23 @@ def distance(
     """Measure the distance between two sets of samples."""
     import torch
 
-    from wgan_cli import distances, plots
+    from wgan_cli import plots
+    from wgan_cli.evaluation import distances
+    from wgan_cli.evaluation.critic_fit import load_fit
+    from wgan_cli.evaluation.points import read_points
 
     if config is not None and method != "critic":
         raise BadInputError("--config: is for --method critic")
     if plot is not None:
         if method not in distances.WITH_PLAN:
-            raise BadInputError(f"--plot: draws a plan, which {method} has not; use {' or '.join(distances.WITH_PLAN)}")
+            raise BadInputError(f"--plot: {method} has no plan to draw; use {' or '.join(distances.WITH_PLAN)}")
         plot = plot.expanduser()
         plots.check_path(plot, "--plot")
     generator = torch.Generator().manual_seed(seed)
-    x, y = (distances.read_points(source, num, generator) for source in (a, b))
-    asked = distances.Question(x, y, p=p, epsilon=epsilon, seed=seed, fit=distances.load_fit(config))
-    found = distances.answer(asked, method)
-    told = {"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}
-    _print_figures(told, as_json)
+    x, y = (read_points(source, num, generator) for source in (a, b))
+    problem = distances.Problem(x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config))
+    found = distances.measure(problem, method)
+    _print_figures({"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}, as_json)
     if plot is not None and found.plan is not None:
         plots.save(plots.plan_figure(x, y, found.plan, p), plot)
 
@@ -233,11 +276,12 @@ def plot(
     out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")] = Path("plot.png"),
 ) -> None:
     """Draw what runs logged, with samples of each, and print where the picture is."""
-    from wgan_cli import plots, sampling
+    from wgan_cli import plots
+    from wgan_cli.runs.curves import read_curves
 
     out = out.expanduser()
     plots.check_path(out, "--out")
-    plots.save(plots.curves_figure(sampling.curves([run.expanduser() for run in runs])), out)
+    plots.save(plots.curves_figure(read_curves([run.expanduser() for run in runs])), out)
     typer.echo(out)
 
 
@@ -247,9 +291,9 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """List the runs below a folder: how far, in which state, and how good."""
-    from wgan_cli import runs as listed
+    from wgan_cli.runs.listing import summaries
 
-    found, faults = listed.summaries(folder.expanduser())
+    found, faults = summaries(folder.expanduser())
     for fault in faults:
         logging.getLogger("wgan").warning(fault)
     if as_json:
@@ -282,7 +326,7 @@ def configs(
 ) -> None:
     """List the configs that come with wgan, or print one."""
     if schema:
-        from wgan_cli.config import RunConfig
+        from wgan_cli.config.run_config import RunConfig
 
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))
     elif name is not None:
@@ -294,47 +338,48 @@ def configs(
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """What can't be written is told by the run, which meets it when it next writes; the rest is a bug."""
+    """Prints the traceback of a bug in a thread. The run raises a thread's OSError itself when it next writes."""
     if not issubclass(failure.exc_type, OSError):
         threading.__excepthook__(failure)
 
 
 def main() -> None:
-    """The one error boundary: a user's mistake is a line on stderr and an exit code, never a traceback."""
+    """Runs the command. The only error boundary: a user's mistake is a line on stderr and an exit code, never a
+    traceback."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("wgan: %(message)s"))
     logging.getLogger("wgan").handlers = [handler]
     logging.getLogger("wgan").setLevel(logging.INFO)
     threading.excepthook = _thread_failed
-    is_training = sys.argv[1:2] == ["train"]  # tasks of other commands have nothing in common, and each speaks
+    is_training = sys.argv[1:2] == ["train"]  # tasks of other commands are independent, and each prints
     rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
     if rank != "0":
-        logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank says it
+        logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank prints it
     try:
         code = app(standalone_mode=False, prog_name="wgan")
         if code == 130:  # Typer's own code for Ctrl-C before a run has begun
             typer.echo("wgan: interrupted", err=True)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, so that a reader who left is met below and not at exit
+            sys.stdout.flush()  # here, so that a closed pipe is handled below and not at exit
     except WganError as error:
         where = "" if rank == "0" else f"rank {rank}: "
-        for line in str(error).splitlines() if rank == "0" or not error.is_shared else ():
+        for line in str(error).splitlines() if rank == "0" or not error.on_all_ranks else ():
             typer.echo(f"wgan: {where}{line}", err=True)
         code = error.exit_code
     except _UsageError as error:
         where = error.ctx.command_path if error.ctx else "wgan"
         is_help = type(error).__name__ == "NoArgsIsHelpError"  # `wgan` alone
-        told = error.format_message()
-        typer.echo(told if is_help else f"{where}: {told} (see `{where} --help`)", err=True)
+        message = error.format_message()
+        typer.echo(message if is_help else f"{where}: {message} (see `{where} --help`)", err=True)
         code = ExitCode.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("wgan: interrupted", err=True)
         code = 128 + 2  # the shell's own code for a second Ctrl-C: nothing was saved
-    except BrokenPipeError:  # `wgan configs | head -1`: the reader has what it wanted
+    except BrokenPipeError:  # `wgan configs | head -1` has read all it wants
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + 13
     except OSError as error:
-        if error.filename is None:  # stdout alone has no name: rooms name the files that they write
+        if error.filename is None:  # only stdout has no name: rooms name the files that they write
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         what = "can't write the result to stdout" if error.filename is None else error.filename
         typer.echo(f"wgan: {what} ({error.strerror})", err=True)

@@ -1,8 +1,13 @@
-"""Which device a command computes on."""
+"""Devices, CPU threads and the settings of this process."""
 
+import ctypes
 import os
+import statistics
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -10,10 +15,10 @@ from wgan_cli.errors import BadInputError
 
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
-    """The device called `name`; `auto` is the first of CUDA, Apple's MPS and the CPU that is there.
+    """The device called `name`; `auto` is the first available of CUDA, Apple's MPS and the CPU.
 
     `local_rank` is given where several ranks share this machine: each takes a GPU of its own.
-    Raises `BadInputError` for a device that this machine or this build of torch has not.
+    Raises `BadInputError` for a device that this machine or this build of torch lacks.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -21,7 +26,8 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
         else:
             return torch.device("mps" if torch.backends.mps.is_available() and local_rank is None else "cpu")
     if name == "cuda" and local_rank is not None:
-        name = f"cuda:{local_rank % max(torch.cuda.device_count(), 1)}"  # 0 where Slurm shows each rank its own alone
+        # Slurm may show each rank only its own GPU, which then has index 0.
+        name = f"cuda:{local_rank % max(torch.cuda.device_count(), 1)}"
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):
@@ -34,12 +40,12 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
 
 
 @contextmanager
-def repeatable(wanted: bool) -> Iterator[None]:
-    """While it lasts, torch uses only kernels that give the same bits each time, where `wanted`.
+def deterministic_kernels(enabled: bool) -> Iterator[None]:
+    """Inside the context, if `enabled`, torch uses only kernels that give the same bits each time.
 
-    To be entered before the first computation on a GPU, as cuBLAS reads its workspace's size then.
+    Enter it before the first computation on a GPU: cuBLAS reads its workspace's size then.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -51,3 +57,56 @@ def repeatable(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+SMALL_WORK = 8_000_000
+"""Samples times parameters of a step below which a second thread gains nothing, and costs much on a busy machine."""
+
+
+def pick_threads(work: int, previous: int | None = None) -> int:
+    """The number of CPU threads for steps of this much `work` (samples times parameters): at most one a free core.
+
+    Threads wait for the slowest of them, so a thread that shares its core with another process slows all: two
+    threads on two cores with one busy neighbour take 3.5 times as long as on free cores, one thread takes 1.5
+    times. $OMP_NUM_THREADS overrides the choice. A resumed run keeps the number it was started with (`previous`),
+    since another division of a sum changes its last bits. A process that is bound to a part of the cores uses all
+    of its part.
+    """
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ:
+        return threads
+    if previous is not None:
+        return previous
+    if work < SMALL_WORK:
+        return 1
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
+        return threads
+    return max(1, threads - busy_cores())
+
+
+def busy_cores() -> int:
+    """How many other threads run on this machine now (Linux): the median of several readings of /proc/loadavg."""
+    readings = []
+    for _ in range(7):
+        running = Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]
+        readings.append(int(running) - 1)
+        time.sleep(0.01)
+    return int(statistics.median(readings))
+
+
+def tune_process(matmul: str, threads: int) -> None:
+    """Sets the number of threads, the precision of float32 products (`training.matmul`), and glibc's allocator.
+
+    By default glibc returns freed memory to the kernel at once and maps each large block anew, so a training step
+    on the CPU spends its time in page faults. Other systems have no `mallopt`, and their allocators stay as they are.
+    """
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = matmul != "highest"
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # glibc's malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_threshold, 2**30)

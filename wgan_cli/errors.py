@@ -1,10 +1,10 @@
-"""Problems that a user can fix, and the exit code each ends with."""
+"""Problems that a user can fix, and the exit code of each."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. Scripts depend on these numbers."""
+    """The exit codes of the command line. Scripts depend on these numbers."""
 
     DONE = 0
     RUN_FAILED = 1
@@ -14,16 +14,16 @@ class ExitCode(IntEnum):
 
 
 class WganError(Exception):
-    """A problem that its user can fix: one line (or one a fault) naming the file, the key and the remedy.
+    """A problem that the user can fix: one line (or one a fault) with the file, the key and the remedy.
 
-    Rooms raise it; `cli.py` alone prints it and exits with its `exit_code`.
+    Rooms raise it; only `cli.py` prints it and exits with its `exit_code`.
     """
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.RUN_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-        self.is_shared = exit_code != ExitCode.RUN_FAILED
-        """Whether every rank of a run raises it, so that the first alone need tell it."""
+        self.on_all_ranks = exit_code != ExitCode.RUN_FAILED
+        """Whether every rank of a run raises it, so that only the first rank needs to print it."""
 
 
 class BadInputError(WganError):

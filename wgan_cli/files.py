@@ -1,9 +1,10 @@
-"""Files that are whole or not there, and files of torch's that are read without running what is in them."""
+"""Files: made and taken back, written whole or not at all, locked, and read without running code in them."""
 
 import errno
 import io
 import os
 import pickle
+import re
 import secrets
 import struct
 import zipfile
@@ -66,6 +67,10 @@ class Creations:
                     path.rmdir()
                 elif not path.stat().st_size:
                     path.unlink()
+        self.keep()
+
+    def keep(self) -> None:
+        """Nothing that was made so far will be removed."""
         self._made.clear()
 
 
@@ -98,8 +103,8 @@ def lock(path: Path) -> FileLock:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes aside, flushes file and folder to the disk, renames: at any instant, power cuts included, `path` is
-    the old file or the whole new one."""
+    """Writes another file, flushes it and its folder to the disk, and renames it to `path`: at any instant, power
+    cuts included, `path` is the old file or the whole new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with aside.open("xb") as file:
@@ -109,12 +114,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         aside.replace(path)
         flush_folder(path.parent)
     finally:
-        with suppress(OSError):  # a full disk or a lost folder has been told of already
+        with suppress(OSError):  # a full disk or a lost folder has been raised already
             aside.unlink(missing_ok=True)
 
 
+_ASIDE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
+
+
+def is_aside(path: Path) -> bool:
+    """Whether `write_atomically` left this file unfinished, as its process was killed."""
+    return _ASIDE.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
 def flush_folder(folder: Path) -> None:
-    """Names that were given or taken in `folder` outlast a power cut from here on."""
+    """Makes new and removed names in `folder` survive a power cut."""
     if os.name == "nt":
         return  # Windows opens no folders; it journals their names itself
     descriptor = os.open(folder, os.O_RDONLY)
@@ -125,9 +138,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def load_plain(path: Path, content: bytes | None = None) -> Any:
-    """What torch saved in `path`, on the CPU, where it is plain containers and tensors; nothing in it is run.
+    """The plain containers and tensors that torch saved in `path`, on the CPU; no code in the file is run.
 
-    `content` is what has been read of the file already. Raises `BadInputError` for any other file.
+    `content` holds the bytes of the file if they have been read already. Raises `BadInputError` for any other file.
     """
     try:
         file = io.BytesIO(path.read_bytes() if content is None else content)
@@ -135,7 +148,7 @@ def load_plain(path: Path, content: bytes | None = None) -> Any:
             raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's")
         with zipfile.ZipFile(file) as archive:
             if archive.testzip() is not None:  # torch itself compares no checksums
-                raise BadInputError(f"{path}: damaged: a part of it has another checksum than when it was written")
+                raise BadInputError(f"{path}: damaged: the checksum of a part does not match its content")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

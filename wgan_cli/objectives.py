@@ -1,4 +1,4 @@
-"""What critic and generator minimise, as functions of the critic's scores (N,)."""
+"""Objectives: the losses of critic and generator, as functions of the critic's scores (N,)."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, Literal
@@ -11,18 +11,20 @@ from wgan_cli.spec import Choice
 
 
 class ObjectiveSpec(Choice, ABC):
+    """The interface of an objective."""
+
     @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """To be minimised over the critic, before any penalty: a 0-d tensor of scores of real and fake."""
+        """The critic's loss before any penalty, from the scores (N,) of real and fake samples: 0-d."""
 
     @abstractmethod
     def generator_loss(self, fake: Tensor) -> Tensor:
-        """To be minimised over the generator: a 0-d tensor of the scores of its samples."""
+        """The generator's loss, from the scores (N,) of its samples: 0-d."""
 
     @property
     @abstractmethod
     def needs_slope_bound(self) -> bool:
-        """Whether the objective means nothing without a Lipschitz strategy."""
+        """Whether the objective is meaningless without a Lipschitz strategy."""
 
 
 class Wasserstein(ObjectiveSpec):
@@ -44,7 +46,7 @@ class Wasserstein(ObjectiveSpec):
 class Gan(ObjectiveSpec):
     """The plain GAN with the non-saturating generator loss (Goodfellow et al., 2014): the baseline.
 
-    Scores are logits of "this is real", so log(1 − sigmoid(s)) = logsigmoid(−s).
+    Scores are logits of the probability that a sample is real, so log(1 − sigmoid(s)) = logsigmoid(−s).
     """
 
     kind: Literal["gan"] = "gan"

@@ -1,4 +1,4 @@
-"""Optimizers of the two networks, each with its own, and how their learning rates decay."""
+"""Optimizers, one for each network, and the decay of their learning rates."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -20,10 +20,15 @@ class OptimizerSpec(Choice, ABC):
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
-        """The optimizer; `capturable` ones keep their counters and learning rate on the GPU, for CUDA graphs."""
+        """The optimizer. With `capturable` it keeps its counters and learning rate on the GPU, for CUDA graphs."""
+
+    @property
+    def decays(self) -> bool:
+        """Whether the learning rate changes during a run."""
+        return self.decay != "constant"
 
     def rate(self, iteration: int, iterations: int) -> float:
-        """The learning rate after `iteration` of `iterations`, whatever `n_critic` is."""
+        """The learning rate after `iteration` of `iterations`. Both networks count iterations, whatever `n_critic`."""
         return self.lr * max(0.0, 1 - iteration / iterations) if self.decay == "linear" else self.lr
 
     def _first_rate(self, parameters: list[nn.Parameter], capturable: bool) -> float | Tensor:
@@ -31,7 +36,7 @@ class OptimizerSpec(Choice, ABC):
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter this learning rate, in place where it is a tensor that a CUDA graph reads."""
+    """Sets the learning rate of every parameter group, in place where it is a tensor that a CUDA graph reads."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)

@@ -1,5 +1,6 @@
-"""Pictures for people. matplotlib is imported here alone, and only when a picture is drawn."""
+"""Pictures for people. matplotlib is imported only here, and only when a picture is drawn."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from wgan_cli.data import DataSpec
 from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +33,7 @@ def to_pixels(images: Tensor) -> Pixels:
 
 
 def picture(samples: Tensor, data: DataSpec) -> Pixels:
-    """Generated `samples` (N, *shape) as one picture (H, W, C): a grid of images, or their density."""
+    """Generated `samples` (N, *shape) as one picture (H, W, C): a grid of images, or the density of plain values."""
     return image_grid(samples) if data.is_image else rendered(density_figure(samples, data))
 
 
@@ -44,11 +46,11 @@ def image_grid(images: Tensor) -> Pixels:
 
 
 def density_figure(samples: Tensor, data: DataSpec) -> "Figure":
-    """The density of all values in `samples` as a histogram, against the target's own where it is known."""
+    """A histogram of all values in `samples`, with the target's density where it is known."""
     from matplotlib.figure import Figure
 
     values = samples.flatten().double().cpu()
-    figure = Figure(figsize=(6, 4), dpi=100)  # of fixed margins, and one polygon: training waits for it
+    figure = Figure(figsize=(6, 4), dpi=100)  # fixed margins and one polygon draw fast: training waits for it
     axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))
     label = f"generated ({len(values):,} values)"
     axes.hist(values.numpy(), bins=60, density=True, histtype="stepfilled", color=GENERATED, label=label)
@@ -67,11 +69,22 @@ def check_path(path: Path, option: str) -> None:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes the figure as PNG, SVG or PDF, by the ending of `path`."""
+    """Writes the figure as PNG, SVG or PDF, as the ending of `path` says: whole, or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
     try:
-        figure.savefig(path)
+        write_atomically(path, content.getvalue())
     except OSError as error:
         raise WganError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Writes a picture (H, W, C) as PNG; one channel is grey. Raises `OSError` where it can't."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
 
 
 def rendered(figure: "Figure") -> Pixels:
@@ -85,7 +98,7 @@ def rendered(figure: "Figure") -> Pixels:
 
 @dataclass(frozen=True)
 class RunCurves:
-    """One run as it is drawn: its logged lines, its data, generated samples (N, *shape), its grids by iteration."""
+    """What is drawn of one run: its logged lines, its data, generated samples (N, *shape), its grids by iteration."""
 
     name: str
     lines: Sequence[Mapping[str, float]]
@@ -108,16 +121,16 @@ _DASHES = ("-", "--", ":")
 
 
 def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
-    """A centred moving average over a tenth of the curve, of the values that are there near its ends."""
+    """A centred moving average over a tenth of the curve; near the ends, over the values that exist."""
     window = np.ones(len(values) // 10 | 1)  # an odd width, so that nothing shifts
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
 def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
-    """What runs logged over their iterations, raw values faint and a smoothed line strong, a colour a run.
+    """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run.
 
-    Panels that no run has figures for are left out. Runs of plain values also show their density against the
-    target's, runs of images a strip of grids through time.
+    Panels without figures are left out. Runs of plain values also show their density and the target's, runs of
+    images a row of grids through time.
     """
     from matplotlib.figure import Figure
 
@@ -175,7 +188,7 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
 
 
 def _draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
-    """The target's density, where it is known, as far as it is to be seen; once, however many runs share it."""
+    """The target's density where it is known and not negligible; labelled once, however many runs share it."""
     grid = torch.linspace(low - (high - low) / 4 - 1, high + (high - low) / 4 + 1, 1000, dtype=torch.float64)
     target = data.density(grid)
     if target is not None:
@@ -211,9 +224,9 @@ def _finish(axes: "Axes", unit: str) -> None:
 
 
 def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
-    """Costs and masses between points x (N, D) and y (M, D), and in two dimensions the clouds with the transport.
+    """Matrices of cost and mass between points x (N, D) and y (M, D); in two dimensions also the clouds and the plan.
 
-    Points are ordered by their first principal direction, so that the matrices have a shape to be seen.
+    Points are ordered along their first principal direction, so that the matrices show a structure.
     """
     from matplotlib.figure import Figure
 
@@ -240,7 +253,7 @@ def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
 
 
 def _draw_transport(axes: "Axes", x: Tensor, y: Tensor, plan: Tensor, most: int = 20_000) -> None:
-    """Two clouds in the plane, and lines between them whose strength is the mass they carry."""
+    """Two clouds in the plane, and lines between them: the more mass a line carries, the darker it is."""
     from matplotlib.collections import LineCollection
 
     heaviest = plan.flatten().sort(descending=True).indices[:most]

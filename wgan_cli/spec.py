@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 class Spec(BaseModel):
     """One frozen class that carries the YAML fields *and* the behaviour they configure.
 
-    Strict: an unknown key, a value of another type, NaN and infinity are refused. An int is accepted where
-    a float is asked for, and becomes one (Adam refuses betas of mixed int and float).
+    Strict: unknown keys, values of another type, NaN and infinity are refused. An int is accepted where a float
+    is expected, and converted (Adam refuses betas of mixed int and float).
     """
 
     model_config = ConfigDict(
@@ -20,6 +20,6 @@ class Spec(BaseModel):
 
 
 class Choice(Spec):
-    """A spec that is one of several: `kind` tells which, and stands first wherever the spec is written out."""
+    """A spec that is one of several: `kind` selects it. Declared first, so that `kind` is written first in YAML."""
 
     kind: str

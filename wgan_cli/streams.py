@@ -1,4 +1,4 @@
-"""Named streams of random numbers, so that what one part draws never shifts what another part draws."""
+"""Named streams of random numbers: what one part draws never shifts what another part draws."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NAMES = ("data", "latents", "penalty")
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """A seed for the stream `name` of a run with this `seed`; streams of near seeds are unrelated.
+    """The seed of the stream `name` in a run with this `seed`; streams of neighbouring seeds are unrelated.
 
     32 bits: torch's generator on the CPU keeps no more of a seed.
     """
@@ -21,9 +21,9 @@ def stream_seed(seed: int, name: str) -> int:
 class Streams:
     """One `torch.Generator` on the training device for each use of random numbers.
 
-    `data` orders or draws real samples, `latents` feeds the generator, `penalty` mixes real and fake.
-    What is drawn for pictures and figures comes from per-seed latents (`models.Latent.from_seeds`) and so
-    touches none of these: logging more often changes nothing in training.
+    `data` orders or draws real samples, `latents` feeds the generator, `penalty` feeds the Lipschitz strategy.
+    Pictures and figures use per-seed latents (`Latent.from_seeds`) and none of these streams, so logging more
+    often changes nothing in training.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:

@@ -1,15 +1,15 @@
-"""Optimal transport as pure functions of tensors: the truth that a critic's gap is held against.
+"""Optimal transport as pure functions of tensors: distances between samples, computed without any critic.
 
-Clouds are float32 or float64 tensors on any device, batched over leading dimensions that broadcast. Every
-result is differentiable. Weights are masses: they are divided by their sum, and None is uniform. A name says
-what it returns: a `wasserstein` is the distance W_p, the p-th root of the cost, and what is squared says so.
-Bad input raises a one-line ValueError that names the argument.
+Clouds of points are float32 or float64 tensors on any device, and batches are leading dimensions that broadcast.
+Every result is differentiable, except `exact_plan`. Weights are masses: they are divided by their sum, and None
+means equal weights. Names say what is returned: `wasserstein` and `w2` are the distance W_p, the p-th root of the
+cost; a squared distance has `squared` in its name. Bad input raises a one-line ValueError that names the argument.
 """
 
 from wgan_cli.transport.discrete import exact_plan, exact_wasserstein
-from wgan_cli.transport.entropic import SinkhornResult, sinkhorn, sinkhorn_divergence
 from wgan_cli.transport.gaussian import gaussian_w2, gaussian_w2_squared
 from wgan_cli.transport.line import sliced_wasserstein, wasserstein_1d, wasserstein_1d_normal
+from wgan_cli.transport.sinkhorn import SinkhornResult, sinkhorn, sinkhorn_divergence
 
 __all__ = [
     "SinkhornResult",

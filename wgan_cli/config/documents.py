@@ -1,0 +1,136 @@
+"""Strict YAML: plain containers, and the line of each key.
+
+A document is one mapping of plain values: YAML 1.2's words and numbers, no duplicate keys, aliases or objects.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from wgan_cli.errors import BadInputError
+
+Key = tuple[str | int, ...]
+
+
+class Document:
+    """A YAML mapping as plain containers (`tree`), and the line of each key, so that messages can name it."""
+
+    def __init__(self, source: str, text: str) -> None:
+        self.source = source
+        self.places: dict[Key, str] = {(): source}
+        node = _compose(text, source)
+        if node is None:
+            raise BadInputError(f"{source}: is empty; `wgan configs mnist_gp` prints an example")
+        if not isinstance(node, yaml.MappingNode):
+            raise BadInputError(f"{source}: must be a mapping of keys to values, such as `seed: 0`")
+        self.tree = self._plain(node, ())
+
+    def _plain(self, node: yaml.Node, key: Key, place: str | None = None) -> Any:
+        """The value of a node; adds every key below it to `self.places`."""
+        self.places[key] = place or f"{self.source}:{node.start_mark.line + 1}"
+        if node.tag.removeprefix(_TAG) not in ("map", "seq", *_SCALARS):
+            raise BadInputError(f"{self.places[key]}: tags such as {node.tag} are not allowed; write a plain value")
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, (*key, i), place) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return _scalar(node, self.places[key])
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            where = place or f"{self.source}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise BadInputError(f"{where}: a key must be a plain word")
+            name = key_node.value
+            if name in result:
+                raise BadInputError(f"{where}: {dotted((*key, name))}: is given twice; keep one of them")
+            result[name] = self._plain(value_node, (*key, name), place)
+            self.places[(*key, name)] = where
+        return result
+
+    def override(self, text: str) -> None:
+        """Sets one dotted key, as in `training.iterations=10`. The value is YAML; a mapping replaces a mapping."""
+        name, equals, value = text.partition("=")
+        place = f"--set {text if len(text) <= 80 else text[:77] + '...'}".replace("\n", " ")
+        keys = tuple(name.strip().split("."))
+        if not equals or not all(keys):
+            raise BadInputError(f"{place}: must be KEY=VALUE, such as training.iterations=10")
+        node = _compose(value, place)
+        if node is None:
+            raise BadInputError(f"{place}: has no value; write null to take a value away")
+        branch: Any = self.tree
+        for depth, key in enumerate(keys[:-1]):
+            if isinstance(branch, dict) and key not in branch:
+                branch[key] = {}
+                self.places[keys[: depth + 1]] = place
+            branch = branch[key]
+            if not isinstance(branch, dict):
+                raise BadInputError(f"{place}: {dotted(keys[: depth + 1])} is not a mapping, so it has no keys")
+        branch[keys[-1]] = self._plain(node, keys, place)
+
+    def located(self, key: Key, message: str) -> str:
+        """`message` with the file, the line and the dotted name of its key in front."""
+        known = key
+        while known not in self.places:  # a missing key is located at the mapping that lacks it
+            known = known[:-1]
+        return f"{self.places[known]}: {dotted(key) + ': ' if key else ''}{message}"
+
+
+def dotted(key: Sequence[str | int]) -> str:
+    return ".".join(map(str, key))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars (`1e-4` is a number, `no` is a word), no aliases, no Python objects."""
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  # PyYAML's own form
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*) are not allowed; write the value out", mark)
+        return super().compose_node(parent, index)
+
+
+_TAG = "tag:yaml.org,2002:"
+for _name, _pattern, _first in (
+    ("null", r"(~|null|Null|NULL|)", ["~", "n", "N", ""]),
+    ("bool", r"(true|True|TRUE|false|False|FALSE)", list("tTfF")),
+    ("int", r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))", list("-+.")),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern}$"), _first)
+
+_SCALARS: dict[str, Any] = {
+    "str": str,
+    "null": lambda text: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": int,
+    "float": lambda text: float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan")),
+}
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    """The tree of YAML nodes, with their lines. No objects are built from it."""
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{source}:{mark.line + 1}" if mark and not source.startswith("--set") else source
+        raise BadInputError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
+        ) from error
+    except RecursionError as error:
+        raise BadInputError(f"{source}: not a config: it is nested too deep") from error
+
+
+def _scalar(node: yaml.Node, where: str) -> Any:
+    try:
+        return _SCALARS[node.tag.removeprefix(_TAG)](node.value)
+    except ValueError as error:
+        raise BadInputError(f"{where}: {node.value}: {error}") from error

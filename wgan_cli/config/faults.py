@@ -1,0 +1,98 @@
+"""Faults of a config in a user's words: the place, the key, what is wrong and what is allowed."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from wgan_cli.config.documents import Document, Key, dotted
+from wgan_cli.errors import BadInputError
+from wgan_cli.spec import Choice
+
+
+def raise_faults(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
+    """Raises `BadInputError` with one line a fault, if there are any."""
+    lines = dict.fromkeys(document.located(key, message) for key, message in faults)
+    if lines:
+        raise BadInputError("\n".join(lines))
+
+
+def explained(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[tuple[Key, str]]:
+    """The faults that pydantic found in `document` while it read it as `model`."""
+    for fault in error.errors():
+        yield _key(fault, document), _explain(fault, document, model)
+
+
+def _key(fault: Mapping[str, Any], document: Document) -> Key:
+    """The config key of a pydantic fault: its location without the parts that only name a member of a union."""
+    if not fault["loc"]:
+        return ()
+    key: Key = ()
+    branch: Any = document.tree
+    *parts, last = fault["loc"]
+    for part in parts:
+        if not isinstance(branch, dict) or part in branch:
+            key = (*key, part)
+            branch = branch[part]
+    return (*key, last, "kind") if fault["type"] == "union_tag_invalid" else (*key, last)
+
+
+def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
+    """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
+    kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "json_invalid":
+        return "has nesting or characters that no config has"
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return _explain_unknown_key(fault, document, model)
+    if kind == "union_tag_not_found":
+        return "kind is missing" + _suggest("", [_tag(option) for option in _options(model, fault["loc"])])
+    if kind == "union_tag_invalid":
+        return f"unknown: {_short(got['kind']).strip(chr(34))}" + _suggest(
+            context["tag"], [_tag(option) for option in _options(model, fault["loc"])]
+        )
+    message = fault["msg"].replace("Input should be", "must be", 1)
+    if kind in ("too_long", "too_short"):
+        message = f"must have {context.get('max_length', context.get('min_length'))} items"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "must be a mapping of keys to values"
+    return f"{message}, but is {_short(got)}"
+
+
+def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
+    *above, word = _key(fault, document)
+    message = "unknown key" + _suggest(str(word), list(_options(model, fault["loc"][:-1])[0].model_fields))
+    if document.places.get((*above, "kind"), "").startswith("--set"):
+        message += f" (to change a kind, replace the whole mapping: --set '{dotted(above)}={{kind: ...}}')"
+    return message
+
+
+def _short(value: Any) -> str:
+    """A value as it is written in JSON, cut where a line would grow too long."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _suggest(word: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, allowed, n=1)
+    return (f"; did you mean {near[0]}?" if near else "; ") + f"{' A' if near else 'a'}llowed: {', '.join(allowed)}"
+
+
+def _tag(option: type[BaseModel]) -> str:
+    return str(option.model_fields["kind"].default)
+
+
+def _options(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The config classes that may stand at a pydantic location in `model`; it names the member of each union."""
+    options: list[type[BaseModel]] = [model]
+    for part in location:
+        members: list[type[BaseModel]] = [o for o in options if issubclass(o, Choice) and _tag(o) == part]
+        if members:
+            options = members
+        else:
+            annotation: Any = options[0].model_fields[str(part)].annotation
+            options = list(get_args(annotation)) or [annotation]
+    return options

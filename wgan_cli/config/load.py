@@ -1,0 +1,62 @@
+"""Reads configs: YAML files, shipped configs, and those inside checkpoints."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from wgan_cli.config.documents import Document
+from wgan_cli.config.faults import explained, raise_faults
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.config.shipped import find_config
+from wgan_cli.errors import BadInputError
+
+Loaded = TypeVar("Loaded", bound=BaseModel)
+
+
+def load_config(name: str, overrides: Sequence[str] = (), ranks: int = 1) -> RunConfig:
+    """The config in the file `name`, or the shipped config of that name, with `KEY=VALUE` overrides applied.
+
+    `ranks` is the number of processes that share each batch.
+    Raises `BadInputError` with one line a fault, each naming the file, the line and the key.
+    """
+    document = _read(find_config(name))
+    for override in overrides:
+        document.override(override)
+    return _checked(document, ranks)
+
+
+def load_spec(path: Path, model: type[Loaded]) -> Loaded:
+    """A spec other than a run's, read from a YAML file with the same checks."""
+    return _validated(_read(path), model)
+
+
+def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
+    """The inverse of `RunConfig.to_dict`; `source` names the checkpoint in messages."""
+    return _checked(Document(source, json.dumps(tree)))
+
+
+def _read(path: Path) -> Document:
+    try:
+        return Document(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
+
+
+def _checked(document: Document, ranks: int = 1) -> RunConfig:
+    config = _validated(document, RunConfig)
+    raise_faults(document, config.faults())
+    if ranks > 1:
+        raise_faults(document, config.rank_faults(ranks))
+    return config
+
+
+def _validated(document: Document, model: type[Loaded]) -> Loaded:
+    try:
+        # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
+        return model.model_validate_json(json.dumps(document.tree))
+    except ValidationError as error:
+        raise_faults(document, explained(error, document, model))
+        raise

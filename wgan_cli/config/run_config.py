@@ -1,0 +1,159 @@
+"""`RunConfig`: the whole of one run of `wgan train`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from wgan_cli.data import Data
+from wgan_cli.lipschitz import Lipschitz
+from wgan_cli.networks import Critic, Generator, Latent
+from wgan_cli.networks.pair import Networks
+from wgan_cli.objectives import Objective, Wasserstein
+from wgan_cli.optimizers import Optimizers
+from wgan_cli.spec import Spec
+
+Fault = tuple[tuple[str, ...], str]
+"""A key, and what is wrong with its value."""
+
+
+class TrainingSpec(Spec):
+    """How long a run trains, and how an iteration is executed."""
+
+    iterations: int = Field(ge=1)
+    """Generator updates, each with its `n_critic` critic updates."""
+    batch_size: int = Field(default=64, ge=1)
+    n_critic: int = Field(default=5, ge=1)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged generator weights that samples use; null: no average is kept."""
+    deterministic: bool = False
+    """On a GPU, use only kernels that give the same bits each time, so that resuming is exact; slower."""
+    engine: Literal["auto", "eager", "compile", "graph"] = "auto"
+    """How an iteration is executed; all engines compute the same. `auto` is graph on CUDA, else eager."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` is for the networks' passes alone: weights, penalty, figures and optimizers stay in float32."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """The precision of float32 matrix products: `high` allows TF32 on a GPU, `medium` bfloat16 if that is faster."""
+
+    @property
+    def engine_holds_state(self) -> bool:
+        """Whether the engine executes networks that update buffers or draw random numbers in a forward pass."""
+        return self.engine != "compile"
+
+
+class OutputSpec(Spec):
+    """How often a run writes figures, grids and checkpoints, in iterations."""
+
+    log_every: int = Field(default=100, ge=1)
+    sample_every: int = Field(default=1000, ge=1)
+    checkpoint_every: int = Field(default=1000, ge=1)
+    keep: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept."""
+
+
+class RunConfig(Spec):
+    """Everything that defines one run of `wgan train`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """32 bits: torch's generator on the CPU keeps no more of a seed."""
+    data: Data
+    latent: Latent
+    generator: Generator
+    critic: Critic
+    lipschitz: Lipschitz
+    objective: Objective = Wasserstein()
+    optimizer: Optimizers
+    training: TrainingSpec
+    output: OutputSpec = OutputSpec()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain containers, for YAML, JSON and checkpoints."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def networks(self) -> Networks:
+        """New networks of this config, on the CPU."""
+        return Networks(
+            self.generator, self.critic, self.lipschitz, self.latent, self.data.shape, self.training.average
+        )
+
+    def differences(self, other: "RunConfig") -> list[str]:
+        """The dotted keys in which two configs differ, without those that may change when a run is resumed."""
+        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        free = {"training.iterations"} | {f"data.{key}" for key in self.data.location_keys}
+        return sorted(
+            key
+            for key in mine.keys() | others.keys()
+            if mine.get(key) != others.get(key) and key not in free and not key.startswith("output.")
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """Settings that are allowed but rarely intended."""
+        if self.objective.needs_slope_bound and not self.lipschitz.bounds_slope:
+            yield (
+                f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says "
+                "nothing of a distance; use clip or gp"
+            )
+
+    def faults(self) -> Iterator[Fault]:
+        """Combinations of values that can't work, each valid by itself."""
+        for name in ("generator", "critic"):
+            try:
+                getattr(self, name).check_shape(self.data.shape)
+            except ValueError as error:
+                yield (name, "kind"), str(error)
+        if self.critic.mixes_samples and self.lipschitz.per_sample:
+            yield (
+                ("critic", self.critic.mixes_samples),
+                f"batch mixes the samples of a batch, but {self.lipschitz.kind} needs per-sample gradients; "
+                "use layer or none",
+            )
+        batch = self.training.batch_size
+        if self.data.size is not None and batch > self.data.size:
+            yield (
+                ("training", "batch_size"),
+                f"{batch} is larger than the data, which has {self.data.size} samples",
+            )
+        if batch == 1 and (self.generator.mixes_samples or self.critic.mixes_samples):
+            yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
+        if not self.training.engine_holds_state:
+            yield from self._engine_faults()
+
+    def _engine_faults(self) -> Iterator[Fault]:
+        engine = f"training.engine: {self.training.engine}"
+        for name in ("generator", "critic"):
+            network = getattr(self, name)
+            if network.keeps_state:
+                message = f"batch norm keeps a state, which {engine} can't hold; use eager, layer or none"
+                yield (name, network.keeps_state), message
+            if network.draws_randomness:
+                message = f"dropout draws other numbers under {engine}; use eager, or set it to 0"
+                yield (name, network.draws_randomness), message
+        if self.lipschitz.keeps_state:
+            yield ("lipschitz", "kind"), f"{self.lipschitz.kind} keeps a state, which {engine} can't hold; use eager"
+
+    def rank_faults(self, ranks: int) -> Iterator[Fault]:
+        """What one process can do, but several ranks can't do with the same result."""
+        batch = self.training.batch_size
+        if batch % ranks:
+            near = max(batch // ranks, 1) * ranks
+            yield ("training", "batch_size"), f"{batch} does not divide over {ranks} ranks; use {near}, or fewer ranks"
+        for name in ("generator", "critic"):
+            network = getattr(self, name)
+            if network.mixes_samples:
+                message = "batch takes each rank's samples alone; train on one rank, or use layer or none"
+                yield (name, network.mixes_samples), message
+            if network.draws_randomness:
+                message = "dropout draws other numbers on each rank; train on one rank, or set it to 0"
+                yield (name, network.draws_randomness), message
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A tree of mappings as one mapping of dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return flat

@@ -1,0 +1,45 @@
+"""The configs that come with the package: found by name from any folder, and listed without importing torch."""
+
+import difflib
+from pathlib import Path
+
+from wgan_cli.errors import BadInputError
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel carries the configs inside the package; a source tree has them beside it.
+FOLDER = next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if f.is_dir()), _PACKAGE / "configs")
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read(name: str) -> str:
+    """The text of a shipped config, its name with or without `.yaml`."""
+    stem = name.removesuffix(".yaml")
+    if stem not in names():
+        raise BadInputError(f"{name}: no shipped config; {_hint(stem)}")
+    return (FOLDER / f"{stem}.yaml").read_text(encoding="utf-8")
+
+
+def title(name: str) -> str:
+    """The one-line comment that a shipped config begins with."""
+    return read(name).partition("\n")[0].lstrip("# ")
+
+
+def find_config(name: str) -> Path:
+    """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    stem = name.removesuffix(".yaml")
+    if stem in names():  # even beside a folder of that name, such as a run's
+        return FOLDER / f"{stem}.yaml"
+    if path.is_dir():
+        raise BadInputError(f"{name}: is a folder; name a config file, or one that `wgan configs` lists")
+    raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
+
+
+def _hint(stem: str) -> str:
+    near = difflib.get_close_matches(stem, names(), n=1)
+    return f"did you mean {near[0]}?" if near else "`wgan configs` lists those that come with wgan"

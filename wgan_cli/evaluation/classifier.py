@@ -1,0 +1,96 @@
+"""A small classifier of a dataset's own labels, trained once and kept in the user's cache."""
+
+import hashlib
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from wgan_cli.data import Dataset
+from wgan_cli.errors import BadInputError
+from wgan_cli.files import creations, load_plain, write_atomically
+from wgan_cli.networks.base import in_batches
+
+log = logging.getLogger("wgan")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A small convolutional network that knows the classes of a dataset."""
+
+    name: str
+    """Stands in the names of figures, such as `frechet/mnist-cnn`."""
+    features: nn.Module
+    """Images (N, C, H, W) to its last hidden layer (N, 64)."""
+    head: nn.Module
+    """Features (N, 64) to logits (N, classes)."""
+    accuracy: float
+    """On held-out samples."""
+
+
+def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs: int = 3) -> Classifier | None:
+    """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels.
+
+    The name of the cached file holds a checksum of the training samples, so it never serves other data.
+    """
+    train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
+    if train is None or test is None:
+        return None
+    name = f"{kind}-cnn"
+    content = hashlib.md5(train[0].cpu().numpy().tobytes() + train[1].cpu().numpy().tobytes(), usedforsecurity=False)
+    cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}.pt"
+    classes = int(train[1].max()) + 1
+    with torch.random.fork_rng(devices=[]):  # its own seed, and none of the caller's random numbers
+        torch.manual_seed(0)
+        network = _network(train[0].shape[1:], classes).to(device)
+        if not _read_cache(network, cache):
+            _fit(network, *train, epochs)
+            _write_cache(network, cache)
+    accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).double().mean().item()
+    return Classifier(name, network[:-1], network[-1], accuracy)
+
+
+def _network(shape: torch.Size, classes: int) -> nn.Sequential:
+    channels, height, width = shape
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * (height // 4) * (width // 4), 64), nn.ReLU(), nn.Linear(64, classes)),
+    )
+
+
+def _fit(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    orders = [torch.randperm(len(images)).to(images.device) for _ in range(epochs)]
+    for chosen in tqdm([part for order in orders for part in order.split(128)], desc="classifier", disable=None):
+        optimizer.zero_grad()
+        cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        optimizer.step()
+
+
+def _read_cache(network: nn.Module, cache: Path) -> bool:
+    if not cache.is_file():
+        return False
+    try:
+        network.load_state_dict(load_plain(cache))
+    except (BadInputError, RuntimeError, TypeError) as error:
+        log.warning("%s; training the classifier again", error)
+        return False
+    return True
+
+
+def _write_cache(network: nn.Module, cache: Path) -> None:
+    content = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in network.state_dict().items()}, content)
+    try:
+        with creations() as made:
+            made.folder(cache.parent)
+            write_atomically(cache, content.getvalue())
+    except OSError as error:  # the figures are right all the same; only the next evaluation takes longer
+        log.warning("%s: the classifier can't be kept (%s)", cache, error.strerror)

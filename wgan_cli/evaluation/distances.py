@@ -1,0 +1,118 @@
+"""Distances between two sets of points, by several methods.
+
+Each method takes points (N, D) and (M, D) in float64 and returns named figures; `w1` is W1, `w2_squared` is W2².
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wgan_cli import transport
+from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Two sets of points, (N, D) and (M, D) in float64, and the settings of the methods."""
+
+    x: Tensor
+    y: Tensor
+    p: float = 1
+    epsilon: float | None = None
+    """The entropic blur in the unit of the cost ‖x − y‖^p; None for a hundredth of the mean cost."""
+    seed: int = 0
+    fit: CriticFit = field(default_factory=CriticFit)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Figures by name, and the plan (N, M) if the method has one."""
+
+    figures: dict[str, float | bool]
+    plan: Tensor | None = None
+
+
+def exact(problem: Problem) -> Distance:
+    """W_p by the network simplex."""
+    x, y, p = problem.x, problem.y, problem.p
+    plan = transport.exact_plan(x, y, p)
+    cost = (plan * torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist") ** p).sum()
+    return Distance({f"w{p:g}": cost.item() ** (1 / p)}, plan)
+
+
+def sinkhorn(problem: Problem) -> Distance:
+    """The cost ⟨P, C⟩ of the entropic plan, C = ‖x − y‖^p, and the debiased divergence."""
+    x, y, p, epsilon = problem.x, problem.y, problem.p, problem.epsilon
+    if epsilon is None:
+        epsilon = float((torch.cdist(x, y) ** p).mean()) / 100
+    found = transport.sinkhorn(x, y, epsilon, p)
+    divergence = transport.sinkhorn_divergence(x, y, epsilon, p)
+    figures = {
+        "sinkhorn_cost": found.cost.item(),
+        "sinkhorn_divergence": divergence.item(),
+        "epsilon": epsilon,
+        "marginal_error": found.marginal_error.item(),
+        "converged": bool(found.converged),
+    }
+    return Distance(figures, found.plan)
+
+
+def sliced(problem: Problem) -> Distance:
+    """The sliced W_p over 256 directions."""
+    generator = torch.Generator().manual_seed(problem.seed)
+    distance = transport.sliced_wasserstein(problem.x, problem.y, p=problem.p, generator=generator)
+    return Distance({f"sliced_w{problem.p:g}": distance.item()})
+
+
+def gaussian(problem: Problem) -> Distance:
+    """W2 between the normals with the means and covariances of the sets."""
+    if min(len(problem.x), len(problem.y)) < 2:
+        raise BadInputError("--method gaussian: needs at least 2 samples in each set, for a covariance")
+    moments = [(points.mean(0), torch.cov(points.T).reshape(points.shape[1], -1)) for points in (problem.x, problem.y)]
+    squared = transport.gaussian_w2_squared(*moments[0], *moments[1]).item()
+    return Distance({"gaussian_w2": squared**0.5, "gaussian_w2_squared": squared})
+
+
+def one_dimensional(problem: Problem) -> Distance:
+    """W_p of single values through their quantile functions."""
+    x, y, p = problem.x, problem.y, problem.p
+    if x.shape[1] != 1:
+        raise BadInputError(f"--method 1d: samples here have {x.shape[1]} values, not one; use exact or sliced")
+    return Distance({f"w{p:g}": transport.wasserstein_1d(x[:, 0], y[:, 0], p).item()})
+
+
+def critic(problem: Problem) -> Distance:
+    """The W1 estimate of a critic trained between the sets: gap / Lipschitz constant."""
+    found = critic_estimate(problem.x, problem.y, problem.fit, problem.seed)
+    figures = {"gap": found.gap, "lipschitz": found.lipschitz}
+    return Distance(figures if found.w1 is None else {**figures, "w1_estimate": found.w1})
+
+
+METHODS: dict[str, Callable[[Problem], Distance]] = {
+    "exact": exact,
+    "sinkhorn": sinkhorn,
+    "sliced": sliced,
+    "gaussian": gaussian,
+    "1d": one_dimensional,
+    "critic": critic,
+}
+
+
+WITH_PLAN = ("exact", "sinkhorn")
+
+
+def measure(problem: Problem, method: str) -> Distance:
+    """The distance by this method. Raises `BadInputError` for sets that do not fit each other or the method."""
+    if problem.x.shape[1] != problem.y.shape[1]:
+        raise BadInputError(
+            f"samples of A have {problem.x.shape[1]} values, those of B {problem.y.shape[1]}; both need as many"
+        )
+    if method not in METHODS:
+        raise BadInputError(f"--method {method}: unknown; allowed: {', '.join(METHODS)}")
+    try:
+        return METHODS[method](problem)
+    except ValueError as error:
+        raise BadInputError(f"--method {method}: {error}") from error

@@ -1,0 +1,29 @@
+"""Sets of samples as points (N, D): from files, or datasets by name."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wgan_cli.data import find_split, split_names
+from wgan_cli.data.resident import scale
+from wgan_cli.data.sample_files import ENDINGS, read_samples
+from wgan_cli.errors import BadInputError
+
+
+def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
+    """The samples of `source`, a file or a name such as `mnist:test`, as points (N, D) in float64.
+
+    Of more than `most` samples, `most` are drawn without replacement. Bytes, as `wgan sample` writes images, are
+    scaled to [-1, 1]. Raises `BadInputError` for anything that holds no finite numbers.
+    """
+    dataset = find_split(source)
+    if dataset is None and Path(source).suffix not in ENDINGS:
+        raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
+    samples = read_samples(Path(source).expanduser()) if dataset is None else dataset.samples()
+    if len(samples) > most:
+        samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
+    points = scale(samples).double().reshape(len(samples), -1)
+    if not points.isfinite().all():
+        raise BadInputError(f"{source}: holds values that are not finite")
+    return points

@@ -1,0 +1,62 @@
+"""The interface of a Lipschitz strategy."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from wgan_cli.spec import Choice
+
+Critic = Callable[[Tensor], Tensor]
+"""Samples (N, *shape) to scores (N,)."""
+Noise = tuple[Tensor, ...]
+"""The random numbers of one penalty: tensors whose first dimension counts the samples of the batch."""
+
+
+class LipschitzSpec(Choice, ABC):
+    """A Lipschitz strategy. By default it does nothing; a strategy overrides the hooks that it needs."""
+
+    @property
+    @abstractmethod
+    def bounds_slope(self) -> bool:
+        """Whether anything keeps the critic's slope from growing without limit."""
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether the strategy requires that each score depends on its own sample alone."""
+        return False
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether `attach` adds buffers that a forward pass updates, as spectral norm's power iteration does."""
+        return False
+
+    def attach(self, critic: nn.Module) -> nn.Module:
+        """Adds what the strategy needs to a new critic, such as a parametrization of its weights.
+
+        Returns the module to use in place of `critic`. Its `state_dict` holds the state of both.
+        """
+        return critic
+
+    def noise(self, batch_size: int, stream: torch.Generator) -> Noise:
+        """Draws the random numbers of one penalty for a whole batch, on the stream's device.
+
+        Under ranks each rank draws for the global batch and passes its own part to `penalty`.
+        """
+        return ()
+
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
+        """The term added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters.
+
+        It must be a mean over the samples: then averaging gradients over ranks gives those of the whole batch.
+        """
+        return real.new_zeros(())
+
+    def constrain(self, critic: nn.Module) -> None:
+        """Changes the critic's parameters in place, after each step of its optimizer."""
+        return
+
+    def advice_on_negative_gap(self) -> str | None:
+        """What to change when the gap stays negative, if the strategy can be the cause."""
+        return None

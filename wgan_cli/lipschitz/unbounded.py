@@ -1,0 +1,15 @@
+"""No Lipschitz strategy."""
+
+from typing import Literal
+
+from wgan_cli.lipschitz.base import LipschitzSpec
+
+
+class Unbounded(LipschitzSpec):
+    """No constraint: right for the plain GAN's discriminator, meaningless for a Wasserstein critic."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def bounds_slope(self) -> bool:
+        return False

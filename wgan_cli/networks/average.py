@@ -1,0 +1,23 @@
+"""A running average of a network's weights."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A running average of the weights of `network`: call `update_parameters` after each of its steps.
+
+    The decay after n updates is min(decay, (1 + n) / (10 + n)): with a fixed decay near 1, the first, untrained
+    weights would still count after a thousand updates.
+    """
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor | int) -> None:
+        count = int(average.n_averaged)  # kept on the CPU: no wait for the device
+        torch._foreach_lerp_(list(averages), list(weights), max(9 / (10 + count), 1 - decay))
+
+    average = AveragedModel(network, multi_avg_fn=update)
+    return average.requires_grad_(False).eval()

@@ -1,0 +1,86 @@
+"""The interface of a network, and what generators and critics of every kind share."""
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wgan_cli.networks.latent import Latent
+from wgan_cli.spec import Choice
+
+Shape = tuple[int, ...]
+"""The shape of one sample."""
+Norm = Literal["none", "batch", "layer"]
+Init = Literal["torch", "dcgan", "xavier"]
+
+
+class NetworkSpec(Choice):
+    """What generators and critics share.
+
+    Three properties name the key that gives a network a certain trait, and are None where it lacks the trait. They
+    are truth values too: `if config.critic.mixes_samples`.
+    """
+
+    norm: Norm = "none"
+    """`batch` mixes the samples of a batch, so a critic under a per-sample penalty can't have it."""
+    init: Init = "torch"
+    """`torch`: PyTorch's own; `dcgan`: N(0, 0.02²) (Radford et al., 2016); `xavier`: Glorot uniform."""
+
+    def check_shape(self, shape: Shape) -> None:
+        """Raises ValueError, with a remedy, if no network of this kind fits samples of this `shape`."""
+        return
+
+    @property
+    def mixes_samples(self) -> str | None:
+        """The key that makes a sample's output depend on the other samples of its batch."""
+        return "norm" if self.norm == "batch" else None
+
+    @property
+    def keeps_state(self) -> str | None:
+        """The key that gives the network buffers which a forward pass updates."""
+        return "norm" if self.norm == "batch" else None
+
+    @property
+    def draws_randomness(self) -> str | None:
+        """The key that makes a forward pass in training mode draw random numbers."""
+        return None
+
+    def _initialise(self, network: nn.Module) -> nn.Module:
+        for module in network.modules():
+            if self.init == "torch" or not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                continue
+            if self.init == "dcgan":
+                nn.init.normal_(module.weight, std=0.02)
+            else:
+                nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        return network
+
+
+class GeneratorSpec(NetworkSpec):
+    @abstractmethod
+    def build(self, latent: Latent, shape: Shape) -> nn.Module:
+        """A new generator: (N, latent.dim) to (N, *shape)."""
+
+
+class CriticSpec(NetworkSpec):
+    @abstractmethod
+    def build(self, shape: Shape) -> nn.Module:
+        """A new critic: (N, *shape) to (N,)."""
+
+
+@torch.no_grad()
+def in_batches(network: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
+    """The outputs of `network` for `inputs` (N, ...), in evaluation mode (no dropout, running norms), in batches."""
+    was_training = network.training
+    network.eval()
+    try:
+        return torch.cat([network(part) for part in inputs.split(batch_size)])
+    finally:
+        network.train(was_training)
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,45 @@
+"""The generator's noise input."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from wgan_cli.spec import Spec
+
+
+class Latent(Spec):
+    """The generator's noise input: `dim` independent numbers a sample."""
+
+    dim: int = Field(ge=1)
+    kind: Literal["normal", "uniform"] = "normal"
+    """`normal` is N(0, 1), `uniform` is U(-1, 1)."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` new latents (count, dim) on the generator's device."""
+        size = (count, self.dim)
+        if self.kind == "normal":
+            return torch.randn(size, generator=generator, device=generator.device)
+        return torch.rand(size, generator=generator, device=generator.device).mul_(2).sub_(1)
+
+    def from_seeds(self, seeds: Iterable[int]) -> Tensor:
+        """One latent a seed, (len(seeds), dim), on the CPU. A seed has the same latent on every device, whatever
+        seeds are drawn with it."""
+        generator = torch.Generator()
+        drawn = [self.draw(1, generator.manual_seed(seed)) for seed in seeds]
+        return torch.cat(drawn) if drawn else torch.empty(0, self.dim)
+
+    def interpolate(self, first: int, last: int, steps: int) -> Tensor:
+        """Latents (steps, dim) on the path from the latent of seed `first` to that of seed `last`.
+
+        Normal latents follow the arc between the two, because the straight line passes through lengths that no
+        draw has (White, 2016). Uniform latents follow the straight line.
+        """
+        start, end = self.from_seeds([first, last])
+        t = torch.linspace(0, 1, steps)[:, None]
+        if self.kind == "uniform" or self.dim == 1 or first == last:
+            return torch.lerp(start, end, t)
+        angle = torch.acos(torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1))
+        return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)

@@ -1,0 +1,68 @@
+"""Layers that torch lacks, and the activations by name."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, leaky_relu_
+
+
+class _Kinked(torch.autograd.Function):
+    """max(x, slope · x) with no second derivative, where torch's own has a tensor of zeros.
+
+    When a penalty is differentiated twice, torch's own sends these zeros back through the whole network: for a
+    critic of convolutions, a sixth of the work of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float, in_place: bool) -> Tensor:
+        ctx.slope = slope
+        if in_place:
+            ctx.mark_dirty(x)
+        result = leaky_relu_(x, slope) if in_place else leaky_relu(x, slope)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (result,) = ctx.saved_tensors  # the result has the sign of the input
+        return torch.ops.aten.leaky_relu_backward(gradients[0], result.detach(), ctx.slope, True), None, None
+
+
+class LeakyReLU(nn.Module):
+    """max(x, slope · x); ReLU where the slope is 0."""
+
+    in_place = False
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return _Kinked.apply(x, self.slope, self.in_place)
+        return leaky_relu_(x, self.slope) if self.in_place else leaky_relu(x, self.slope)
+
+
+class InPlaceLeakyReLU(LeakyReLU):
+    """`LeakyReLU` that overwrites its input: for the output of a layer that nothing else reads."""
+
+    in_place = True
+
+
+Activation = Literal["relu", "leaky_relu", "tanh", "silu", "elu", "softplus"]
+_SMOOTH: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+}
+_SLOPES = {"relu": 0.0, "leaky_relu": 0.2}
+
+
+def activation(name: Activation, *, in_place: bool = False) -> nn.Module:
+    """The activation called `name`. With `in_place` it may overwrite its input, to save memory and time."""
+    if name in _SLOPES:
+        return (InPlaceLeakyReLU if in_place else LeakyReLU)(_SLOPES[name])
+    return _SMOOTH[name]()

@@ -1,0 +1,80 @@
+"""Generator, critic and average as one object: built, moved, saved, loaded and sampled here alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from wgan_cli.lipschitz import LipschitzSpec
+from wgan_cli.networks.average import averaged
+from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
+from wgan_cli.networks.latent import Latent
+
+
+def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn.Module:
+    """A new critic of samples of this `shape`, with its strategy attached."""
+    return lipschitz.attach(spec.build(shape))
+
+
+class Networks:
+    """The generator, the critic with its strategy attached, and the generator's average where one is kept."""
+
+    def __init__(
+        self,
+        generator: GeneratorSpec,
+        critic: CriticSpec,
+        lipschitz: LipschitzSpec,
+        latent: Latent,
+        shape: Shape,
+        average_decay: float | None = None,
+    ) -> None:
+        """New networks on the CPU, initialised from torch's global random numbers: the generator first."""
+        self.generator = generator.build(latent, shape)
+        self.critic = build_critic(critic, lipschitz, shape)
+        self.average = averaged(self.generator, average_decay) if average_decay is not None else None
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator whose weights samples use: the average where one is kept."""
+        return self.generator if self.average is None else self.average.module
+
+    def named(self) -> dict[str, nn.Module]:
+        """The modules by the names that messages use."""
+        modules = {"generator": self.generator, "critic": self.critic}
+        return modules if self.average is None else {**modules, "averaged generator": self.average}
+
+    def to(self, device: torch.device) -> "Networks":
+        """Moves the networks to `device`. Convolutions store the channels of a pixel together, which is faster."""
+        self.generator, self.critic = (
+            network.to(device).to(memory_format=torch.channels_last) for network in (self.generator, self.critic)
+        )
+        if self.average is not None:  # its counter stays on the CPU, where reading it does not wait for the device
+            self.average.module = self.average.module.to(device).to(memory_format=torch.channels_last)
+        return self
+
+    def eval(self) -> "Networks":
+        """Switches to evaluation mode."""
+        for network in self.named().values():
+            network.eval()
+        return self
+
+    def update_average(self) -> None:
+        """Call it after each step of the generator."""
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`; other keys of `state` are ignored. Raises torch's RuntimeError, KeyError or
+        TypeError if the state does not fit."""
+        self.generator.load_state_dict(state["generator"])
+        self.critic.load_state_dict(state["critic"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])

@@ -1,0 +1,161 @@
+"""Checkpoints: one file each, whole or absent, protected by a checksum over its every byte.
+
+The file is torch's own (a zip archive) whose comment, its last 64 bytes, is the SHA-256 of everything before it. It
+holds only plain containers and tensors, and is read with `weights_only=True`: code in one is refused, never run.
+"""
+
+import hashlib
+import io
+import logging
+import re
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wgan_cli import __version__
+from wgan_cli.config.load import config_from_dict
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.files import flush_folder, load_plain, write_atomically
+
+CHECKPOINT_FORMAT = 2
+_DIGEST_LENGTH = 64
+log = logging.getLogger("wgan")
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The run's checkpoint files, newest first."""
+    return [path for _, path in sorted(numbered(run / "checkpoints", ".pt").items(), reverse=True)]
+
+
+def numbered(folder: Path, ending: str) -> dict[int, Path]:
+    """The files in a folder that are named by an iteration, by that iteration."""
+    return {int(path.stem): path for path in folder.glob(f"*{ending}") if re.fullmatch(r"\d{9,}", path.stem)}
+
+
+class CheckpointWriter:
+    """Writes checkpoints on its own thread, one at a time, while training continues."""
+
+    def __init__(self, run: Path, config: RunConfig) -> None:
+        self._run, self._config = run, config
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def save(self, state: Mapping[str, Any], step: int, before: Callable[[], None]) -> None:
+        """Copies `state`, has it written and returns. The thread calls `before` first.
+
+        Waits for the checkpoint that is being written, and raises its `OSError` if it failed.
+        """
+        self.wait()
+        header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
+        self._writing = self._thread.submit(self._write, {**header, **copied(state)}, step, before)
+
+    def check(self) -> None:
+        """Raises the `OSError` of the last checkpoint, if it has failed by now."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns once the last checkpoint is on the disk, or raises its `OSError`."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def _write(self, state: Mapping[str, Any], step: int, before: Callable[[], None]) -> None:
+        before()
+        write_atomically(self._run / "checkpoints" / f"{step:09d}.pt", sealed(state))
+        outdated = checkpoints(self._run)[self._config.output.keep :]
+        for old in outdated:
+            old.unlink()
+        if outdated:
+            flush_folder(self._run / "checkpoints")
+
+
+def copied(tree: Any) -> Any:
+    """The same containers with copies of their tensors on the CPU, which further training does not change.
+
+    Equal strings become one object, because pickle writes a second object anew: so equal states give equal bytes.
+    """
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, str):
+        return sys.intern(tree)
+    if isinstance(tree, Mapping):
+        return {copied(key): copied(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(copied(value) for value in tree)
+    return tree
+
+
+def sealed(state: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint file, with the checksum at the end."""
+    file = io.BytesIO()
+    torch.save(dict(state), file)
+    file.seek(-2, io.SEEK_END)  # the length of the archive's comment: none so far
+    file.write(struct.pack("<H", _DIGEST_LENGTH))
+    content = file.getbuffer()
+    return bytes(content) + hashlib.sha256(content).hexdigest().encode()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one checkpoint, on the CPU. Raises `BadInputError` for another file, or a damaged one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
+    body = memoryview(content)[:-_DIGEST_LENGTH]
+    whole = hashlib.sha256(body).hexdigest().encode() == content[-_DIGEST_LENGTH:]
+    state = load_plain(path, content)
+    if not isinstance(state, dict) or "format" not in state:
+        raise BadInputError(f"{path}: not a checkpoint of wgan")
+    if state["format"] != CHECKPOINT_FORMAT:
+        raise BadInputError(
+            f"{path}: has checkpoint format {state['format']}, but this wgan reads {CHECKPOINT_FORMAT}; "
+            f"use wgan {state.get('wgan')}, which wrote it"
+        )
+    if not whole:
+        raise BadInputError(f"{path}: damaged: its checksum does not match its content")
+    return state
+
+
+def read_newest(run: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a run, or None. Damaged ones are named in a warning and skipped."""
+    damaged = None
+    for path in checkpoints(run):
+        try:
+            return read_checkpoint(path)
+        except WganError as error:
+            log.warning("%s; trying an older one", error)
+            damaged = error
+    if damaged is not None:
+        raise WganError(f"{run}: none of its checkpoints can be read; the last tried: {damaged}")
+    return None
+
+
+def find_checkpoint(target: str) -> dict[str, Any]:
+    """The checkpoint `target`, a file, or the newest one of the run folder `target`. Raises `BadInputError`."""
+    path = Path(target).expanduser()
+    if path.is_file():
+        return read_checkpoint(path)
+    if not path.is_dir():
+        raise BadInputError(f"{target}: no such run folder or checkpoint file")
+    state = read_newest(path)
+    if state is None:
+        raise BadInputError(f"{target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
+    return state
+
+
+def checkpoint_config(state: Mapping[str, Any], source: str) -> RunConfig:
+    return config_from_dict(state["config"], source)

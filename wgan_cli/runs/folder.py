@@ -1,0 +1,199 @@
+"""A run's folder, open for writing: config, figures, TensorBoard events, grids, checkpoints and state.
+
+Every file except the two that grow (metrics, events) is written whole, or not at all. The figures of an iteration
+are on the disk before its checkpoint is.
+"""
+
+import json
+import math
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from filelock import Timeout
+
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.files import Creations, creations, is_aside, lock, write_atomically
+from wgan_cli.plots import Pixels, write_png
+from wgan_cli.runs.checkpoints import CheckpointWriter, checkpoints
+from wgan_cli.runs.environment import environment
+from wgan_cli.runs.readers import holds_run
+
+State = Literal["running", "finished", "stopped", "diverged"]
+
+
+class RunFolder:
+    """One run's folder, open for writing. `step` is the iteration of a figure, grid or state."""
+
+    def __init__(
+        self, path: Path, config: RunConfig, step: int, device: torch.device, engine: str | None = None
+    ) -> None:
+        """Opens the folder to continue after iteration `step`; later figures, of a lost end, are removed."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self._config, self._step = path, config, step
+        write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: it makes the folder a run's
+        (path / "samples").mkdir(exist_ok=True)
+        (path / "checkpoints").mkdir(exist_ok=True)
+        for damaged in (file for file in checkpoints(path) if int(file.stem) > step):
+            damaged.replace(damaged.with_suffix(".pt.damaged"))  # it could not be read, so it is not the newest
+        write_atomically(path / "environment.json", _json(environment(device) | {"engine": engine}))
+        _cut_back(path / "metrics.jsonl", step)
+        self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        _date_events_back(path)
+        self._events = SummaryWriter(str(path), purge_step=step + 1)
+        self._writer = CheckpointWriter(path, config)
+        self._write_status("running")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Waits for what is being written. A run that ends without an error is finished, whatever its step."""
+        try:
+            self._writer.close()
+            self._metrics.close()
+            self._events.close()
+        except OSError:
+            self._write_status("stopped")
+            raise
+        diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
+        self._write_status("finished" if error is None else "diverged" if diverged else "stopped")
+
+    def _write_status(self, state: State) -> None:
+        """Writes the state of the run for `wgan runs`."""
+        status = {"state": state, "step": self._step, "host": socket.gethostname(), "pid": os.getpid()}
+        with suppress(OSError):  # training meets the same full disk, and raises it
+            write_atomically(self.path / "status.json", _json(status))
+
+    def scalars(self, figures: Mapping[str, float], step: int) -> None:
+        """Writes the figures as one line of metrics.jsonl, and for TensorBoard."""
+        self._writer.check()
+        self._step = step
+        self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
+        self._metrics.flush()
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)
+
+    def picture(self, pixels: Pixels, step: int) -> None:
+        """Writes the grid as a PNG, and for TensorBoard."""
+        self._step = step
+        write_png(self.path / "samples" / f"{step:09d}.png", pixels)
+        self._events.add_image("samples", pixels, step, dataformats="HWC")
+
+    def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
+        """Has `state` written as the newest checkpoint, and all except the newest `output.keep` removed.
+
+        Returns as soon as the state is copied; a failure (`OSError`) is raised by a later call, or on exit.
+        """
+        self._step = step
+        self._writer.save(state, step, before=self._flush)
+
+    def _flush(self) -> None:
+        os.fsync(self._metrics.fileno())
+        self._events.flush()
+
+
+@contextmanager
+def claimed(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Path]:
+    """The folder of a run, which no other process can claim while the context lasts.
+
+    `out` is a new or empty folder, or with `resume` one that holds a run; None makes `runs/name-NNNN` with the next
+    number. Raises `BadInputError`, with nothing written, for a folder that is not free. If the context ends by an
+    exception before anything is in the folder, what was made for it is removed again.
+    """
+    with creations() as made:
+        try:
+            path = _make_numbered(name, Path("runs"), made) if out is None else out
+            _refuse_unless_free(path, resume)
+            made.folder(path)
+            held = lock(made.empty_file(path / ".lock"))
+            held.acquire(timeout=0)
+        except Timeout:
+            raise BadInputError(f"--out {out}: another process is training in it; name another folder") from None
+        except OSError as error:
+            raise BadInputError(f"--out {out or 'runs'}: can't be written ({error.strerror})") from error
+        try:
+            _refuse_unless_free(path, resume)  # again, as another process may have been quicker
+            for folder in (path, path / "samples", path / "checkpoints"):
+                for unfinished in filter(is_aside, folder.glob(".*.tmp")):  # of a process that was killed
+                    unfinished.unlink()
+            yield path
+        finally:
+            if holds_run(path):
+                made.keep()
+            held.release()
+
+
+def _make_numbered(name: str, parent: Path, made: Creations) -> Path:
+    made.folder(parent)
+    pattern = re.compile(re.escape(name) + r"-(\d{4,})")
+    number = max((int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))), default=0)
+    while True:
+        number += 1
+        with suppress(FileExistsError):  # another process was quicker
+            return made.new_folder(parent / f"{name}-{number:04d}")
+
+
+def _refuse_unless_free(path: Path, resume: bool) -> None:
+    if holds_run(path):
+        if not resume:
+            raise BadInputError(f"--out {path}: holds a run; --resume goes on with it, else name another folder")
+    elif path.is_dir() and not all(_is_leftover(entry) for entry in path.iterdir()):
+        raise BadInputError(f"--out {path}: is not empty, and holds no run; name another folder")
+
+
+def _is_leftover(entry: Path) -> bool:
+    """Whether a run that was killed in its first moments left this behind."""
+    if entry.is_symlink():
+        return False
+    if entry.is_dir():
+        return entry.name in ("samples", "checkpoints") and not any(entry.iterdir())
+    return (entry.name == ".lock" and not entry.stat().st_size) or is_aside(entry)
+
+
+def _cut_back(metrics: Path, step: int) -> None:
+    """Removes the lines after `step`, and an incomplete last one that a crash left."""
+    if not metrics.exists():
+        return
+    kept = []
+    for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or _step_of(line) > step:
+            break
+        kept.append(line)
+    write_atomically(metrics, "".join(kept).encode())
+
+
+def _step_of(line: str) -> float:
+    """The iteration of a logged line; infinity for anything else, which a crash left."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _date_events_back(path: Path) -> None:
+    """Renames the event files that exist, where needed, so that they sort before one made now.
+
+    TensorBoard reads them in the order of their names, which begin with the second they were made in, and drops
+    steps that a later file purges. A clock that was set back would reverse that order.
+    """
+    pattern = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)")
+    found = sorted((int(match[1]), match[2]) for entry in path.iterdir() if (match := pattern.fullmatch(entry.name)))
+    second = int(time.time())
+    for stamp, rest in reversed(found):
+        second = min(stamp, second - 1)
+        if second != stamp:
+            name = path / f"events.out.tfevents.{stamp:010d}.{rest}"
+            name.rename(path / f"events.out.tfevents.{second:010d}.{rest}")
+
+
+def _json(tree: Mapping[str, Any]) -> bytes:
+    return json.dumps(tree, indent=2).encode() + b"\n"

@@ -1,0 +1,105 @@
+"""The list of runs below a folder, from their files alone: also runs of other machines, while they write."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.runs.folder import State
+from wgan_cli.runs.readers import holds_run, read_metrics, read_status
+
+SILENCE = 60.0
+"""Seconds beyond three logging intervals, after which a run that writes nothing counts as stopped."""
+FIRST_SILENCE = 600.0
+"""The same before anything is logged, while its speed is unknown."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The state of a run. Figures are of its last logged iteration, None if it has logged none."""
+
+    name: str
+    """Its folder, relative to the one that was searched."""
+    step: int
+    iterations: int
+    state: State
+    gap: float | None
+    w1: float | None
+    """The critic's W1 estimate."""
+    truth: float | None
+    """The newest `truth/w1`, which runs of images have only at grids."""
+    iterations_per_second: float | None
+    last_written: str
+    """UTC, ISO 8601."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """The folders of runs at or below `folder`, in the order of their names."""
+    if holds_run(folder):
+        yield folder
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.name.startswith("."):
+            yield from find_runs(entry)
+
+
+def summaries(folder: Path) -> tuple[list[RunSummary], list[str]]:
+    """The runs at or below `folder`, and one message for each that can't be read. Raises `BadInputError` if there is
+    no such folder."""
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: no such folder")
+    found, faults = [], []
+    for path in find_runs(folder):
+        name = path.name if path == folder else str(path.relative_to(folder))
+        try:
+            found.append(_summary(path, name))
+        except (WganError, OSError) as error:
+            faults.append(str(error))
+    return found, faults
+
+
+def _summary(path: Path, name: str) -> RunSummary:
+    config = load_config(str(path / "config.yaml"))
+    lines = read_metrics(path) if (path / "metrics.jsonl").exists() else []
+    last: dict[str, Any] = lines[-1] if lines else {}
+    status = read_status(path)
+    step = max(int(last.get("step", 0)), int(status.get("step", 0)))
+    written = max(_modified(path / name) for name in ("config.yaml", "status.json", "metrics.jsonl", "samples"))
+    speed = last.get("speed/iterations_per_second")
+    return RunSummary(
+        name=name,
+        step=step,
+        iterations=config.training.iterations,
+        state=_state(status.get("state"), step, config, time.time() - written, speed),
+        gap=last.get("critic/gap"),
+        w1=last.get("critic/w1"),
+        truth=next((line["truth/w1"] for line in reversed(lines) if "truth/w1" in line), None),
+        iterations_per_second=speed,
+        last_written=datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _state(written: Any, step: int, config: RunConfig, silent_for: float, speed: float | None) -> State:
+    """The state from what status.json holds (`written`). A run that is called running but has been silent for too
+    long was killed or lost its machine: it is stopped."""
+    if written == "diverged":
+        return "diverged"
+    if written == "running":
+        patience = SILENCE + 3 * config.output.log_every / speed if speed else FIRST_SILENCE
+        return "running" if silent_for < patience else "stopped"
+    return "finished" if step >= config.training.iterations else "stopped"
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,1 @@
+"""Training: ranks, signals, steps, engines, the trainer, its reports and the loop."""

@@ -1,0 +1,184 @@
+"""Engines: how an iteration is executed. All compute the same.
+
+`eager` runs each operation as it comes. `compile` traces the losses with all their gradients, the double backward of
+the penalty included, into one graph of plain operations, and torch's inductor makes kernels of it. `graph` captures a
+whole iteration once, all critic steps and the generator step, and replays it with one launch: networks this small
+leave a GPU waiting for Python.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.training.distributed import World
+from wgan_cli.training.steps import Figures, Loss, backward
+
+Outcome = tuple[Figures, Tensor, Tensor]
+"""Figures of an iteration, and the real and the fake batch of its last critic step."""
+
+
+class Engine:
+    """Executes iterations. This one is `eager`; others override what they do differently."""
+
+    name: ClassVar[str] = "eager"
+    capturable: ClassVar[bool] = False
+    """Whether optimizers have to keep their counters and learning rates on the device."""
+
+    def __init__(self, streams: Sequence[torch.Generator]) -> None:
+        """`streams` are the random streams that an iteration draws from."""
+        self.streams = streams
+
+    @classmethod
+    def check(cls, device: torch.device, world: World) -> None:
+        """Raises `BadInputError` if the engine can't work on this device, or with so many ranks."""
+        return
+
+    def differentiate(self, network: nn.Module, loss: Loss, *others: Any) -> Figures:
+        """Sets the gradients of `loss(network, *others)` on the network's parameters; returns its figures."""
+        return backward(network, loss, *others)
+
+    def execute(self, iteration: Callable[[], Outcome]) -> Outcome:
+        """Runs `iteration`, the same function each time."""
+        return iteration()
+
+    def reset(self) -> None:
+        """Call it when tensors that an iteration reads were replaced, as by loading a state."""
+        return
+
+
+class CompileEngine(Engine):
+    """Compiles losses and gradients; updates run as in `eager`.
+
+    The first call compiles, which takes some seconds, or half a minute without the kernels of an earlier run.
+    """
+
+    name = "compile"
+
+    def __init__(self, streams: Sequence[torch.Generator]) -> None:
+        super().__init__(streams)
+        self._compiled: dict[str, Callable[..., Any]] = {}
+
+    def differentiate(self, network: nn.Module, loss: Loss, *others: Any) -> Figures:
+        weights: list[Tensor] = list(network.parameters())
+        fixed = [list(other.parameters()) if isinstance(other, nn.Module) else other for other in others]
+        name = loss.__name__
+        if name not in self._compiled:
+            self._compiled[name] = _compiled(network, loss, others, weights, fixed)
+        gradients, figures = self._compiled[name](weights, fixed)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if weight.grad is None:  # in the weight's own memory format, which fused optimizers rely on
+                weight.grad = torch.empty_like(weight)
+            weight.grad.copy_(gradient)
+        return figures
+
+
+def _compiled(
+    network: nn.Module, loss: Loss, others: Sequence[Any], weights: list[Tensor], fixed: list[Any]
+) -> Callable[..., Any]:
+    """A compiled function of weights and fixed tensors: the gradients of `loss(network, *others)`, and its figures.
+
+    It is traced into plain operations first, because the compiler can't differentiate twice.
+    """
+
+    def function(weights: list[Tensor], fixed: list[Any]) -> tuple[tuple[Tensor, ...], Figures]:
+        leaves = [weight.detach().requires_grad_() for weight in weights]
+        arguments = [
+            _with(other, tensors) if isinstance(other, nn.Module) else tensors
+            for other, tensors in zip(others, fixed, strict=True)
+        ]
+        value, figures = loss(_with(network, leaves), *arguments)
+        return torch.autograd.grad(value, leaves), figures
+
+    detached = [weight.detach() for weight in weights]
+    traced = make_fx(function, tracing_mode="fake")(detached, fixed)
+    return torch.compile(traced, dynamic=False)
+
+
+def _with(network: nn.Module, weights: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+    """The network as a function that uses `weights` in place of its own."""
+    named = {name: weight for (name, _), weight in zip(network.named_parameters(), weights, strict=True)}
+    return lambda inputs: functional_call(network, named, (inputs,))
+
+
+class GraphEngine(Engine):
+    """Captures an iteration in one CUDA graph after a few eager ones, and replays it from then on.
+
+    Everything an iteration reads must stay at its address and be changed in place: weights, moments, the learning
+    rate, the drawn batches. What it returns is overwritten by the next replay. The random streams advance with each
+    replay as they would without a graph.
+    """
+
+    name = "graph"
+    capturable = True
+    WARM_UP = 3
+    """Eager iterations on a side stream, in which libraries initialise and optimizers make their moments."""
+
+    def __init__(self, streams: Sequence[torch.Generator]) -> None:
+        super().__init__(streams)
+        self.reset()
+
+    @classmethod
+    def check(cls, device: torch.device, world: World) -> None:
+        if not _can_capture(device, world):
+            where = f"{world.size} ranks" if device.type == "cuda" else f"device {device.type}"
+            raise BadInputError(f"training.engine: graph needs one GPU, but this is {where}; use auto or eager")
+
+    def reset(self) -> None:
+        self._warmed_up = 0
+        self._captured: tuple[torch.cuda.CUDAGraph, Outcome] | None = None
+
+    def execute(self, iteration: Callable[[], Outcome]) -> Outcome:
+        if self._warmed_up < self.WARM_UP:
+            self._warmed_up += 1
+            return self.warm_up(iteration)
+        if self._captured is None:
+            self._captured = self.capture(iteration)
+        graph, outcome = self._captured
+        graph.replay()
+        return outcome
+
+    def warm_up(self, iteration: Callable[[], Outcome]) -> Outcome:
+        """Runs one eager iteration on a side stream."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), warnings.catch_warnings():
+            # Capturable optimizers warn when they run outside a capture.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+            outcome = iteration()
+        torch.cuda.current_stream().wait_stream(side)
+        return outcome
+
+    def capture(self, iteration: Callable[[], Outcome]) -> tuple[torch.cuda.CUDAGraph, Outcome]:
+        """The graph of one iteration, and the tensors that each replay writes."""
+        graph = torch.cuda.CUDAGraph()
+        for stream in self.streams:
+            graph.register_generator_state(stream)
+        try:
+            with torch.cuda.graph(graph):
+                outcome = iteration()
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise WganError(f"training.engine: graph can't hold this iteration ({reason}); use eager") from error
+        return graph, outcome
+
+
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Engine, CompileEngine, GraphEngine)}
+
+
+def pick_engine(name: str, device: torch.device, world: World) -> type[Engine]:
+    """The engine called `name`; `auto` is graph on one GPU, else eager. Raises `BadInputError` as `Engine.check`."""
+    if name == "auto":
+        return GraphEngine if _can_capture(device, world) else Engine
+    engine = ENGINES[name]
+    engine.check(device, world)
+    return engine
+
+
+def _can_capture(device: torch.device, world: World) -> bool:
+    return device.type == "cuda" and world.size == 1

@@ -1,0 +1,147 @@
+"""The training loop: iterations, and below one "is it time?" line figures, grids, checkpoints and stopping."""
+
+import logging
+import signal
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.devices import deterministic_kernels, pick_threads, tune_process
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.runs.checkpoints import read_newest
+from wgan_cli.runs.folder import RunFolder, claimed
+from wgan_cli.runs.readers import holds_run, read_threads
+from wgan_cli.training.distributed import ALONE, World
+from wgan_cli.training.reporting import Reporter, in_short
+from wgan_cli.training.signals import Signals
+from wgan_cli.training.trainer import Trainer
+
+log = logging.getLogger("wgan")
+
+
+def train_run(
+    config: RunConfig,
+    device: torch.device,
+    *,
+    out: Path | None,
+    name: str,
+    resume: bool = False,
+    world: World = ALONE,
+) -> Path:
+    """Trains a new run, or resumes the one in `out`, to its last iteration. Returns its folder.
+
+    If `out` is None, the folder is `runs/name-NNNN`. Bad input is found before a folder is made. Under ranks each
+    rank calls this, and only the first reads and writes the folder. Raises `WganError` for bad input, and for a run
+    that fails, diverges or is stopped.
+    """
+    with ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        stack.enter_context(deterministic_kernels(config.training.deterministic))
+        world.on_first_rank(config.data.fetch)
+        trainer = world.on_all_ranks(lambda: _build(config, device, world))
+        path = world.on_first_rank(lambda: stack.enter_context(claimed(out, name, resume=resume)))
+        state = world.on_first_rank(lambda: _saved_state(config, path))
+        if state is not None:
+            world.on_all_ranks(lambda: trainer.load_state_dict(state))
+        if trainer.step == config.training.iterations:
+            return path  # finished before: nothing to add
+        tune_process(config.training.matmul, pick_threads(trainer.work, read_threads(path)))
+        if world.is_first:
+            log.info("%s: %s", path, _execution(trainer))
+        try:
+            folder = RunFolder(path, config, trainer.step, device, trainer.engine.name) if world.is_first else None
+            with folder or nullcontext():
+                train(trainer, folder, signals)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(device) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
+    return path
+
+
+def _execution(trainer: Trainer) -> str:
+    """The settings that determine speed, and the last bits of the figures."""
+    training, device, size = trainer.config.training, trainer.device, trainer.world.size
+    threads = f", threads {torch.get_num_threads()}" if device.type == "cpu" else ""
+    ranks = f", ranks {size}" if size > 1 else ""
+    return f"{device}{threads}{ranks}, engine {trainer.engine.name}, {training.precision}, matmul {training.matmul}"
+
+
+def _build(config: RunConfig, device: torch.device, world: World) -> Trainer:
+    try:
+        return Trainer(config, device, world)
+    except RuntimeError as error:  # torch has no class for out of memory on the CPU
+        if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+            raise _out_of_memory(device) from error
+        raise
+
+
+def _out_of_memory(device: torch.device) -> WganError:
+    return WganError(f"{device}: out of memory; lower training.batch_size or the networks' width")
+
+
+def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
+    """The newest state of the run in `path`; None if there is no run, or no checkpoint of it yet."""
+    if not holds_run(path):
+        return None
+    differing = config.differences(load_config(str(path / "config.yaml")))
+    if differing:
+        raise BadInputError(
+            f"--out {path}: its run has another config, in {', '.join(differing)}; only training.iterations and "
+            "output may change when a run goes on. Name another folder for a new run"
+        )
+    state = read_newest(path)
+    if state is not None and state["step"] > config.training.iterations:
+        raise BadInputError(
+            f"--out {path}: its run is at iteration {state['step']} already, beyond training.iterations: "
+            f"{config.training.iterations}"
+        )
+    return state
+
+
+def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
+    """Trains to the config's last iteration, writing figures, grids and checkpoints into `run`.
+
+    `run` is None on all ranks except the first. Raises `WganError`: exit code 3 when a figure or weight is no longer
+    finite, 75 when a signal asked to stop.
+    """
+    config, output = trainer.config, trainer.config.output
+    last = config.training.iterations
+    reporter = Reporter(trainer)
+    bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None if run else True, dynamic_ncols=True)
+    with bar:
+        while trainer.step < last:
+            batch_figures = trainer.iterate()
+            bar.update()
+            step, stop = trainer.step, signals.on_any_rank(trainer.world)
+            logs, shows, saves = (
+                step == last or step % every == 0
+                for every in (output.log_every, output.sample_every, output.checkpoint_every)
+            )
+            if not (logs or shows or saves or stop):  # is it time?
+                continue
+            with reporter.watch.paused():
+                trainer.check_finite()
+                figures = reporter.figures(*batch_figures) if logs else {}
+                if run is not None:
+                    if shows:
+                        figures |= reporter.truth()
+                        run.picture(reporter.picture(), step)
+                    if figures:
+                        run.scalars(figures, step)
+                        bar.set_postfix(in_short(figures), refresh=False)
+                    if saves or stop:
+                        run.checkpoint(trainer.state_dict(), step)
+            if stop and step < last:
+                raise _stopped(stop, step, last, run)
+
+
+def _stopped(by: signal.Signals, step: int, last: int, run: RunFolder | None) -> WganError:
+    where = f"; go on with `wgan train --config {run.path / 'config.yaml'} --out {run.path} --resume`" if run else ""
+    return WganError(f"{by.name}: stopped at iteration {step} of {last}, and saved there{where}", ExitCode.STOPPED)

@@ -1,0 +1,165 @@
+"""The trainer: networks, optimizers, data and random streams of a run. Computes one iteration at a time."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.lipschitz.base import Noise
+from wgan_cli.networks.base import parameter_count
+from wgan_cli.optimizers import set_rate
+from wgan_cli.streams import Streams
+from wgan_cli.training.distributed import ALONE, World
+from wgan_cli.training.engine import Outcome, pick_engine
+from wgan_cli.training.steps import Steps
+
+
+class Trainer:
+    """The state of a run, and its iterations. `step` counts the iterations done."""
+
+    def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
+        """Raises `WganError` if the data can't be had or does not fit; writes nothing."""
+        self.config, self.device, self.world, self.step = config, device, world, 0
+        engine = pick_engine(config.training.engine, device, world)
+        self._share = world.share(config.training.batch_size)
+        self.streams = Streams(config.seed, device)
+        self.engine = engine(self.streams.all)
+        self.dataset = config.data.load(device)
+        self.batches = self.dataset.batches(config.training.batch_size, self.streams.data, self._share)
+        torch.manual_seed(config.seed)  # networks are made on the CPU: the same first weights on every device
+        self.networks = config.networks().to(device)
+        self.optimizers = {
+            "generator": config.optimizer.generator.build(self.networks.generator.parameters(), engine.capturable),
+            "critic": config.optimizer.critic.build(self.networks.critic.parameters(), engine.capturable),
+        }
+        self.steps = Steps(
+            config.objective,
+            config.lipschitz,
+            world,
+            getattr(torch, config.training.precision),
+            bool(config.critic.mixes_samples),
+            self.engine.differentiate,
+        )
+
+    @property
+    def work(self) -> int:
+        """The size of a step: samples of this rank times parameters of the larger network."""
+        samples = self.config.training.batch_size // self.world.size
+        return samples * max(map(parameter_count, (self.networks.generator, self.networks.critic)))
+
+    def iterate(self) -> Outcome:
+        """One iteration: `n_critic` critic steps and one generator step.
+
+        Returns the figures of the last critic step and of the generator step, on the device, and the real and the
+        fake batch of that critic step. Read them before the next iteration.
+        """
+        self.batches.draw(self.config.training.n_critic)
+        outcome = self.engine.execute(self._iteration)
+        self.networks.update_average()
+        self.step += 1
+        self._set_rates()
+        return outcome
+
+    def _iteration(self) -> Outcome:
+        """The device's part of an iteration: the same kernels each time."""
+        networks, optimizers = self.networks, self.optimizers
+        for number in range(self.config.training.n_critic):
+            real = self.batches.take(number)
+            fake = self.steps.fake(networks.generator, self._latents())
+            critic_figures = self.steps.critic_step(networks.critic, optimizers["critic"], real, fake, self._noise())
+        generator_figures = self.steps.generator_step(
+            networks.generator, networks.critic, optimizers["generator"], self._latents()
+        )
+        return {**critic_figures, **generator_figures}, real, fake
+
+    def _latents(self) -> Tensor:
+        """This rank's share of new latents for a batch."""
+        return self.config.latent.draw(self.config.training.batch_size, self.streams.latents)[self._share]
+
+    def _noise(self) -> Noise:
+        """This rank's share of the strategy's random numbers for a batch."""
+        noise = self.config.lipschitz.noise(self.config.training.batch_size, self.streams.penalty)
+        return tuple(numbers[self._share] for numbers in noise)
+
+    def _set_rates(self) -> None:
+        for name, optimizer in self.optimizers.items():
+            spec = getattr(self.config.optimizer, name)
+            if spec.decays:
+                set_rate(optimizer, spec.rate(self.step, self.config.training.iterations))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, in plain containers and tensors."""
+        return {
+            "step": self.step,
+            **self.networks.state_dict(),
+            "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
+            "streams": self.streams.state_dict(),
+            "batches": self.batches.state_dict(),
+            "dropout": _dropout_state(self.device),
+            "device": self.device.type,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`. Raises `BadInputError` for a state of another type of device, whose random
+        numbers can't be continued, or of other shapes."""
+        trained_on = state.get("device", self.device.type)
+        if trained_on != self.device.type:
+            raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
+        try:
+            self.networks.load_state_dict(state)
+            for name, optimizer in self.optimizers.items():  # rates and other settings are the config's
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
+            self.streams.load_state_dict(state["streams"])
+            self.batches.load_state_dict(state["batches"])
+            _restore_dropout(state["dropout"], self.device)
+            self.step = state["step"]
+            self._set_rates()
+            self.engine.reset()
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
+
+    def check_finite(self) -> None:
+        """Raises `WganError` that names the first weight or moment that is not finite. Waits for the device once."""
+        tensors = [
+            (f"{network} weight {name}", tensor)
+            for network, module in self.networks.named().items()
+            for name, tensor in module.state_dict().items()
+        ] + [
+            (f"{network} optimizer's {name}", tensor)
+            for network, optimizer in self.optimizers.items()
+            for state in optimizer.state.values()
+            for name, tensor in state.items()
+        ]
+        floating = [tensor for _, tensor in tensors if tensor.is_floating_point()]
+        if get_total_norm(floating, norm_type=math.inf).isfinite():  # the largest absolute value; a NaN stays one
+            return
+        name = next(name for name, tensor in tensors if not tensor.isfinite().all())
+        raise self.diverged(f"{name} is not finite")
+
+    def diverged(self, what: str) -> WganError:
+        """The error that ends a run which diverged."""
+        return WganError(
+            f"diverged: {what} at iteration {self.step}; the last good checkpoint is kept. Lower the learning rates, "
+            "or look at lipschitz",
+            ExitCode.DIVERGED,
+        )
+
+
+def _dropout_state(device: torch.device) -> dict[str, Tensor]:
+    """torch's global random states, which dropout draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _restore_dropout(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,33 @@
+"""Arithmetic shared by the distances: the masses of points, and the step from a mean cost to a distance."""
+
+import torch
+from torch import Tensor
+
+
+def normalised(weights: Tensor) -> Tensor:
+    """Weights (..., n) divided by their sum."""
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def masses(weights: Tensor | None, x: Tensor, batch: torch.Size) -> Tensor:
+    """The mass of each point of x (..., n, D), of shape (*batch, n) and sum 1. Without weights all are equal."""
+    n = x.shape[-2]
+    return (x.new_full((n,), 1 / n) if weights is None else normalised(weights)).expand(*batch, n)
+
+
+def power_mean(lengths: Tensor, masses: Tensor, p: float) -> Tensor:
+    """(Σ masses · lengths^p)^(1/p) over the last dimension. If every length is zero, the gradient is zero.
+
+    Lengths are first divided by the largest of them, so that no power underflows or overflows.
+    """
+    if p == 1:
+        return (masses * lengths).sum(-1)
+    largest = lengths.detach().amax(-1)
+    largest = torch.where(largest > 0, largest, 1)
+    return largest * root((masses * (lengths / largest.unsqueeze(-1)) ** p).sum(-1), p)
+
+
+def root(total: Tensor, p: float) -> Tensor:
+    """total^(1/p). Where total <= 0, value and gradient are zero: the derivative of the root there gives NaN."""
+    positive = total > 0
+    return torch.where(positive, torch.where(positive, total, 1) ** (1 / p), 0)
