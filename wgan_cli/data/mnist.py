@@ -1,4 +1,4 @@
-"""MNIST: four idx files in torchvision's layout."""
+"""MNIST, and the format of its four files, which other datasets share."""
 
 import os
 from collections.abc import Mapping
@@ -21,8 +21,9 @@ class MnistFiles(DataSpec):
     """Images of 28 x 28 pixels with one channel, scaled to [-1, 1], in four files of MNIST's names and format."""
 
     root: str | None = None
-    """Folder above `MNIST/raw` (torchvision's layout; the files gzipped or not). Absent: `$WGAN_DATA`, else the
-    user's cache folder. Files that are there are used as they are; missing ones are downloaded."""
+    """Folder above the dataset's own, such as `MNIST/raw` (torchvision's layout; files gzipped or not). Absent:
+    `$WGAN_DATA`, else the user's cache folder. Files that are there are used as they are; missing ones are
+    downloaded."""
     split: Literal["train", "test"] = "train"
 
     splits = ("train", "test")

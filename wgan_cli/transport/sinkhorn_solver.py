@@ -34,7 +34,7 @@ class Problem:
 
 
 class Limits(NamedTuple):
-    """When to stop: after `iterations`, or at the marginal error `tolerance`."""
+    """The solver stops after `iterations`, or once the marginal error is at most `tolerance`."""
 
     iterations: int
     tolerance: float
@@ -167,8 +167,8 @@ def _newton_step(
     by conjugate gradients (Brauer et al. 2017, A Sinkhorn-Newton method for entropic optimal transport). No
     potential moves by more than epsilon, because the linearisation is valid in this range only.
 
-    `missing` (..., n) is a minus the row sums. Returns the new plan, whether the step reduced the error of every
-    problem, and the iterations used, at most `budget`.
+    `missing` (..., n) is a minus the row sums. Returns the new plan, whether the step reduced the error of all
+    problems `unmet`, and the iterations used, at most `budget`.
     """
     a, b, kernel = problem.a, problem.b, scaled.kernel
     rows = torch.where(unmet.unsqueeze(-1), missing, 0)

@@ -1,0 +1,35 @@
+"""Datasets: what the real samples are, and an endless stream of their batches on the device.
+
+A dataset spec knows the shape of one sample without reading a file, and reads itself into the device's memory once
+(`load`). After that a batch costs one gather and one scaling there: no workers, no transforms per sample, no copy
+from the host. A new kind of data is one file and its name in the union below.
+"""
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from wgan_cli.data.base import Batches, Dataset, DataSpec
+from wgan_cli.data.mnist import Mnist
+from wgan_cli.data.normal import Normal
+
+Data = Annotated[Normal | Mnist, Field(discriminator="kind")]
+
+KINDS: tuple[type[DataSpec], ...] = get_args(get_args(Data)[0])
+
+
+def split_names() -> list[str]:
+    """The names `KIND:SPLIT` that `find_split` knows."""
+    return [f"{spec.model_fields['kind'].default}:{split}" for spec in KINDS for split in spec.splits]
+
+
+def find_split(name: str) -> DataSpec | None:
+    """The data that `name`, such as `mnist:test`, stands for; None for another name."""
+    kind, _, split = name.partition(":")
+    if name not in split_names():
+        return None
+    (spec,) = (each for each in KINDS if each.model_fields["kind"].default == kind)
+    return spec.model_validate({"split": split})
+
+
+__all__ = ["KINDS", "Batches", "Data", "DataSpec", "Dataset", "find_split", "split_names"]

@@ -1,0 +1,37 @@
+"""Downloads of published files into a folder that may be the user's own."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wgan_cli.files import creations, lock
+
+
+def fetch_files(folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: dict[str, str]) -> None:
+    """Downloads the `missing` files into `folder`, each checked against `md5` before it gets its name.
+
+    One process downloads at a time; the others wait and then find the files there. Raises `OSError` if that fails,
+    and then removes the folders that it made.
+    """
+    with creations() as made:
+        made.folder(folder)
+        with lock(made.empty_file(folder.parent / ".download.lock")):
+            for name in missing():  # again, as another process may have fetched them
+                _download(name, folder, mirrors, md5[name])
+
+
+def _download(name: str, folder: Path, mirrors: Sequence[str], md5: str) -> None:
+    from torchvision.datasets.utils import download_url
+
+    faults = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        for mirror in mirrors:
+            try:
+                download_url(f"{mirror}{name}", scratch, name, md5)
+            except (OSError, RuntimeError) as error:  # URLError is an OSError; a bad checksum a RuntimeError
+                faults.append(f"{mirror}: {error}")
+            else:
+                shutil.move(Path(scratch) / name, folder / name)
+                return
+    raise OSError("; ".join(faults))

@@ -1,0 +1,24 @@
+"""What `wgan plot` draws of runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from wgan_cli.config.load import load_config
+from wgan_cli.plots import RunCurves
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.runs.readers import read_grids, read_metrics
+
+
+def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
+    """The figures and grids of each run folder, and `count` samples if its samples are plain values."""
+    curves = []
+    names = [run.resolve().name for run in runs]
+    for run, name in zip(runs, names, strict=True):
+        lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
+        if not config.data.is_image:
+            samples = load_run(str(run), torch.device("cpu")).sample(range(count))
+        unique = name if names.count(name) == 1 else str(run)
+        curves.append(RunCurves(unique, lines, config.data, samples, read_grids(run)))
+    return curves

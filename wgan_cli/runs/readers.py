@@ -1,0 +1,58 @@
+"""Readers of what a run wrote: figures, grids, environment. They never write, and also read live runs."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wgan_cli.errors import BadInputError
+from wgan_cli.plots import Pixels
+from wgan_cli.runs.checkpoints import numbered
+
+log = logging.getLogger("wgan")
+
+
+def holds_run(path: Path) -> bool:
+    """Whether `path` is the folder of a run."""
+    return (path / "config.yaml").is_file()
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The logged lines of a run, in order, without an incomplete last one. Raises `BadInputError`."""
+    try:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{run}: its metrics.jsonl can't be read ({error}); name a run's folder") from error
+
+
+def read_grids(run: Path) -> dict[int, Pixels]:
+    """The pictures of a run by iteration, each (H, W, 3). Files that can't be read are named in a warning."""
+    from PIL import Image
+
+    grids = {}
+    for step, path in sorted(numbered(run / "samples", ".png").items()):
+        try:
+            grids[step] = np.array(Image.open(path).convert("RGB"))
+        except OSError as error:
+            log.warning("%s: can't be read as a picture (%s); left out", path, error)
+    return grids
+
+
+def read_threads(run: Path) -> int | None:
+    """The number of threads that the run was started with; None for a new run."""
+    try:
+        return int(json.loads((run / "environment.json").read_text(encoding="utf-8"))["threads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_status(run: Path) -> dict[str, Any]:
+    """The run's own last word on its state; empty if it can't be read."""
+    try:
+        status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
