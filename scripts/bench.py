@@ -1,13 +1,13 @@
-"""How fast training is, against the loop that tutorials run and against the machine's own limit.
+"""Measures the speed of training against the loop of tutorials, and against the limit of the machine.
 
     python scripts/bench.py --data FOLDER                  # every case, five interleaved pairs: some 20 minutes
     python scripts/bench.py --case mnist_gp --engine compile --pairs 7 --json
     python scripts/bench.py --sizes --data FOLDER          # images/s and memory over batch sizes and widths
 
-For each case the textbook loop and wgan train the same networks with the same batches in fresh processes, in turn,
-A B A B ...; the ratio is of each pair's iterations per second, given as median, least and greatest. FOLDER holds
-MNIST/raw; where absent, $WGAN_DATA or the cache does. The share of the peak is wgan's floating-point operations
-a second over those of large matrix products, measured in the same process right before and after.
+For each case the textbook loop and wgan train the same networks on the same data in fresh processes, in turn:
+A B A B ... The ratio is that of a pair's iterations per second: median, least and greatest. FOLDER holds MNIST/raw;
+without --data it is $WGAN_DATA or the cache. The share of the peak is wgan's floating-point operations per second
+divided by those of large matrix products, measured in the same process right before and after.
 """
 
 import argparse
@@ -33,11 +33,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from wgan_cli.config import RunConfig, load_config
-from wgan_cli.data import Mnist
-from wgan_cli.devices import pick_device
-from wgan_cli.engine import pick_threads, tune_process
-from wgan_cli.trainer import Trainer
+from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.idx import Checksum
+from wgan_cli.data.mnist import Mnist
+from wgan_cli.devices import pick_device, pick_threads, tune_process
+from wgan_cli.training.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -50,14 +51,11 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The shipped config of each case, and what is changed in it; the textbook loop keeps no averaged weights."""
 
-UNCHECKED = ("data.checksums=false",)
-"""For images that are not MNIST's own."""
-
 # --- the textbook loop -------------------------------------------------------------------------------------
 
 
 def textbook(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """One iteration a turn, as tutorials and popular repositories have it."""
+    """The loop of tutorials and popular repositories, one iteration for each `next`."""
     generator = config.generator.build(config.latent, config.data.shape).to(device)
     critic = config.critic.build(config.data.shape).to(device)
     for_generator, for_critic = (_default_optimizer(config, network) for network in (generator, critic))
@@ -103,7 +101,7 @@ def _default_optimizer(config: RunConfig, network: nn.Module) -> torch.optim.Opt
 
 
 def _batches(config: RunConfig) -> Iterator[Tensor]:
-    """What a DataLoader over torchvision's MNIST gives; draws of the normal as they are needed."""
+    """Batches of a DataLoader over torchvision's MNIST, or draws of the normal."""
     if not config.data.is_image:
         while True:
             yield torch.randn(config.training.batch_size, *config.data.shape) * config.data.std + config.data.mean
@@ -138,15 +136,15 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
     if peaks:
         again = peak(device, torch.float32), peak(device, torch.bfloat16)
         peaks = [statistics.mean(pair) for pair in zip(peaks, again, strict=True)]
-    told = {"iterations_per_second": rate, "first_iteration_s": first}
+    figures = {"iterations_per_second": rate, "first_iteration_s": first}
     if device.type == "cuda":
-        told["kernels_per_iteration"] = kernels(step)
-        told["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+        figures["kernels_per_iteration"] = kernels(step)
+        figures["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
-        told["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     if peaks:
-        told |= {"float32_peak_gflops": peaks[0], "bfloat16_peak_gflops": peaks[1]}
-    return told
+        figures |= {"float32_peak_gflops": peaks[0], "bfloat16_peak_gflops": peaks[1]}
+    return figures
 
 
 def _rate(step: Callable[[], Any], device: torch.device, seconds: float) -> float:
@@ -181,7 +179,7 @@ def _wait(device: torch.device) -> None:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """GFLOP/s of a large product of matrices: the most that this machine gives now."""
+    """GFLOP/s of a large matrix product: the limit of this machine at this moment."""
     size = 8192 if device.type == "cuda" else 1536
     x = torch.randn(size, size, device=device, dtype=dtype)
     best = min(_timed(lambda: x @ x, device, 1) for _ in range(6))
@@ -189,7 +187,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def kernels(step: Callable[[], Any]) -> float:
-    """How many kernels an iteration runs on the GPU, replayed ones included."""
+    """The number of kernels that an iteration runs on the GPU, replayed ones included."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         for _ in range(5):
             step()
@@ -207,8 +205,8 @@ def gflop(config: RunConfig) -> float:
 
 
 class CountedFlops(TorchDispatchMode):
-    """torch's own counts of each product and convolution. Its `FlopCounterMode` follows modules too, by hooks that
-    can't be differentiated twice."""
+    """Adds up torch's own counts for each product and convolution. torch's `FlopCounterMode` also follows modules, by
+    hooks that can't be differentiated twice."""
 
     total = 0
 
@@ -223,8 +221,10 @@ class CountedFlops(TorchDispatchMode):
 
 
 def in_a_fresh_process(overrides: list[str], name: str, who: str, device: str, seconds: float) -> dict[str, float]:
+    """The figures of `measured` in a new process."""
     line = [sys.executable, __file__, "--worker", who, "--case", name, "--device", device, "--seconds", str(seconds)]
     line += ["--started", str(time.time()), *(part for override in overrides for part in ("--set", override))]
+    line += ["--synthetic"] * any_files_pass()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(line, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -251,7 +251,7 @@ def compared(case: str, more: list[str], device: str, pairs: int, seconds: float
     }
     ours, work = medians["wgan"], gflop(config)
     images = config.training.n_critic * config.training.batch_size
-    told = {
+    figures = {
         "case": case,
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
@@ -263,10 +263,10 @@ def compared(case: str, more: list[str], device: str, pairs: int, seconds: float
         "gflop_per_iteration": work,
     }
     for dtype in ("float32", "bfloat16"):
-        told[f"share_of_{dtype}_peak"] = statistics.median(
+        figures[f"share_of_{dtype}_peak"] = statistics.median(
             result["iterations_per_second"] * work / result[f"{dtype}_peak_gflops"] for result in found["wgan"]
         )
-    return told
+    return figures
 
 
 def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, Any]]:
@@ -276,8 +276,8 @@ def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, An
         changed.append(f"generator.width={2 * width}")
         found = in_a_fresh_process(changed, "mnist_gp", "wgan", device, seconds)
         rate = found["iterations_per_second"] * batch * load_config("mnist_gp").training.n_critic
-        told = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
-        yield told | {"images_per_second": rate, "peak_memory_mb": found["peak_memory_mb"]}
+        figures = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
+        yield figures | {"images_per_second": rate, "peak_memory_mb": found["peak_memory_mb"]}
 
 
 def machine(device: torch.device) -> str:
@@ -304,25 +304,38 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--worker", choices=("textbook", "wgan"), help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    device = pick_device(asked.device)
-    if asked.worker:
-        config = load_config(asked.case[0], asked.set)
-        print(json.dumps(measured(config, asked.worker, device, asked.seconds, asked.started)))
+    options = parser.parse_args()
+    device = pick_device(options.device)
+    if options.synthetic:
+        let_any_files_pass()
+    if options.worker:
+        config = load_config(options.case[0], options.set)
+        print(json.dumps(measured(config, options.worker, device, options.seconds, options.started)))
         return
     print(machine(device), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if asked.synthetic:
-            make_up(Path(folder))
-            CASES.update((case, (name, (*more, *UNCHECKED))) for case, (name, more) in CASES.items() if "mnist" in name)
+        if options.synthetic:
+            write_random_images(Path(folder))
         else:
-            unpack(Mnist(root=asked.data), Path(folder))
+            unpack(Mnist(root=options.data), Path(folder))
         os.environ["WGAN_DATA"] = folder
-        report(asked)
+        report(options)
 
 
-def make_up(folder: Path) -> None:
-    """Random images and labels in files like MNIST's."""
+UNKNOWN = Checksum(gzipped="")
+
+
+def let_any_files_pass() -> None:
+    """Has this process accept gunzipped files of any content as MNIST's."""
+    Mnist.checksums = dict.fromkeys(Mnist.checksums, UNKNOWN)
+
+
+def any_files_pass() -> bool:
+    return UNKNOWN in Mnist.checksums.values()
+
+
+def write_random_images(folder: Path) -> None:
+    """Writes random images and labels as files of MNIST's names and format."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, count in (("train", 60_000), ("t10k", 10_000)):
@@ -333,7 +346,7 @@ def make_up(folder: Path) -> None:
 
 
 def unpack(data: Mnist, folder: Path) -> None:
-    """MNIST's files gunzipped, as torchvision alone can read them."""
+    """Gunzips MNIST's files into `folder`: torchvision reads no others."""
     data.fetch()
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -344,18 +357,19 @@ def unpack(data: Mnist, folder: Path) -> None:
             shutil.copy(path, raw)
 
 
-def report(asked: argparse.Namespace) -> None:
-    more = [f"training.engine={asked.engine}", f"training.precision={asked.precision}", *asked.set]
-    if asked.sizes:
-        results = sizes(more, asked.device, asked.seconds)
+def report(options: argparse.Namespace) -> None:
+    """Measures what was asked for, and prints a line for each case or size."""
+    more = [f"training.engine={options.engine}", f"training.precision={options.precision}", *options.set]
+    if options.sizes:
+        results = sizes(more, options.device, options.seconds)
     else:
-        chosen = asked.case or list(CASES)
-        results = (compared(case, more, asked.device, asked.pairs, asked.seconds) for case in chosen)
-    for told in results:
-        if asked.json:
-            print(json.dumps(told), flush=True)
+        chosen = options.case or list(CASES)
+        results = (compared(case, more, options.device, options.pairs, options.seconds) for case in chosen)
+    for figures in results:
+        if options.json:
+            print(json.dumps(figures), flush=True)
         else:
-            cells = (f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in told.items())
+            cells = (f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in figures.items())
             print("  ".join(cells), flush=True)
 
 

@@ -29,7 +29,7 @@ if [ -n "$missing" ]; then
 fi
 
 failed=0
-"$python" -m pytest -m gpu -p no:cacheprovider tests/test_gpu.py tests/test_transport.py || failed=1
+"$python" -m pytest -m gpu -p no:cacheprovider tests || failed=1
 for engine in eager compile graph; do
     echo "== engine $engine"
     "$python" scripts/bench.py --synthetic --device cuda --engine "$engine" --pairs 3 --seconds 3 || failed=1
@@ -45,8 +45,8 @@ if [ "${1:-}" = --long ]; then
     echo "== 100,000 iterations"
     "$python" - <<'PY' || failed=1
 import torch
-from wgan_cli.config import load_config
-from wgan_cli.trainer import Trainer
+from wgan_cli.config.load import load_config
+from wgan_cli.training.trainer import Trainer
 
 trainer = Trainer(load_config("normal512_gp", ["training.engine=graph"]), torch.device("cuda"))
 for iteration in range(1, 100_001):

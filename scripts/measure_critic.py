@@ -1,4 +1,4 @@
-"""How true a critic's W1 estimate is: gap / Lipschitz constant against exact W1, as `wgan distance` tells both.
+"""Measures a critic's W1 estimate, gap / Lipschitz constant, against exact W1, both as `wgan distance` gives them.
 
     python scripts/measure_critic.py --seeds 5
 
@@ -13,9 +13,10 @@ import statistics
 import torch
 from torch import Tensor
 
-from wgan_cli.distances import CriticFit, Question, answer
+from wgan_cli.evaluation.critic_fit import CriticFit
+from wgan_cli.evaluation.distances import Problem, measure
 from wgan_cli.lipschitz import Clip, GradientPenalty
-from wgan_cli.models import MlpCritic
+from wgan_cli.networks import MlpCritic
 from wgan_cli.optimizers import RmsProp
 
 PAIRS = ((3.0, 1.0), (0.3, 1.0), (0.0, 2.0), (1.0, 0.5))
@@ -46,7 +47,7 @@ def row(name: str, ratios: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="this one alone; may be given again")
+    parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="only this one; may be given again")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
     chosen = arguments.strategy or list(STRATEGIES)
@@ -54,17 +55,17 @@ def main() -> None:
         ratios = []
         for seed in seeds:
             x, y = normals(seed, 5000, features)
-            asked = Question(x, y + SHIFT / features**0.5, seed=seed)
-            ratios.append(float(answer(asked, "critic").figures["w1_estimate"]) / SHIFT)
+            problem = Problem(x, y + SHIFT / features**0.5, seed=seed)
+            ratios.append(float(measure(problem, "critic").figures["w1_estimate"]) / SHIFT)
         row(f"shift by {SHIFT:g} in {features} dimensions, gp, one-sided", ratios)
     for name, fit in ((name, STRATEGIES[name]) for name in chosen):
         for mean, std in PAIRS:
             ratios = []
             for seed in seeds:
                 x, y = normals(seed, 20_000, 1)
-                asked = Question(x, y * std + mean, seed=seed, fit=fit)
-                truth = answer(asked, "1d").figures["w1"]
-                ratios.append(float(answer(asked, "critic").figures["w1_estimate"]) / float(truth))
+                problem = Problem(x, y * std + mean, seed=seed, fit=fit)
+                truth = measure(problem, "1d").figures["w1"]
+                ratios.append(float(measure(problem, "critic").figures["w1_estimate"]) / float(truth))
             row(f"N(0, 1) to N({mean:g}, {std:g}²), {name}", ratios)
 
 

@@ -1,9 +1,9 @@
-"""How near trained generators come to their normal target: exact W1 of 20,000 values, per config and seed.
+"""Measures trained generators against their normal target: exact W1 of 20,000 values, for each config and seed.
 
     python scripts/measure_normal.py normal_gp normal_clip --seeds 10
 
 Each run goes through `wgan train` into a folder that is removed again. Prints one row a config, with the floor:
-the same figure for 20,000 values drawn from the target itself. `--set` is handed to every run.
+the same figure for 20,000 values drawn from the target itself. `--set` applies to every run.
 """
 
 import argparse
@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 
-from wgan_cli.config import load_config
+from wgan_cli.config.load import load_config
 from wgan_cli.devices import pick_device
-from wgan_cli.models import generate
-from wgan_cli.sampling import load_run
-from wgan_cli.training import run
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.training.loop import train_run
 from wgan_cli.transport import wasserstein_1d_normal
 
 VALUES = 20_000
@@ -26,14 +25,13 @@ FIRST_SEED = 1_000_000  # latents that no grid has shown
 
 
 def w1_of_run(name: str, overrides: list[str], device: torch.device) -> float:
-    """Trains the config and gives the exact W1 of its samples' values to the target."""
+    """Trains the config and returns the exact W1 of its samples' values to the target."""
     config = load_config(name, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        path = run(config, device, out=Path(folder) / "run", name=name)
+        path = train_run(config, device, out=Path(folder) / "run", name=name)
         loaded = load_run(str(path), device)
     count = -(-VALUES // config.data.features)
-    latents = config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + count)).to(device)
-    values = generate(loaded.generator, latents).flatten()[:VALUES].double().cpu()
+    values = loaded.sample(range(FIRST_SEED, FIRST_SEED + count)).flatten()[:VALUES].double().cpu()
     return wasserstein_1d_normal(values, config.data.mean, config.data.std).item()
 
 
