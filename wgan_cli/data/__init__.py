@@ -10,10 +10,12 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from wgan_cli.data.base import Batches, Dataset, DataSpec
+from wgan_cli.data.fashion_mnist import FashionMnist
+from wgan_cli.data.kmnist import Kmnist
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
 
-Data = Annotated[Normal | Mnist, Field(discriminator="kind")]
+Data = Annotated[Normal | Mnist | FashionMnist | Kmnist, Field(discriminator="kind")]
 
 KINDS: tuple[type[DataSpec], ...] = get_args(get_args(Data)[0])
 
