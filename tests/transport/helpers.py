@@ -46,5 +46,5 @@ def tracked(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def simplex(weights: Tensor) -> np.ndarray:
-    """Weights divided by their sum, as POT wants them."""
+    """Weights divided by their sum, as POT expects them."""
     return (weights / weights.sum()).numpy()

@@ -77,8 +77,8 @@ def test_cost_of_two_moons(dtype):
 def test_common_moons_cost_of_1_714_comes_from_a_plan_with_wrong_marginals():
     """Public code that stops once the potentials change by less than 0.1 finds a cost of 1.714.
 
-    Its plan misplaces 3 % of the mass, so this cost is below the optimum, which no plan with the right marginals
-    can reach.
+    Its plan misplaces 3 % of the mass, so its cost is below the optimum. No plan with the right marginals has
+    such a cost.
     """
     upper, lower = moons()
     cost, epsilon, mass = torch.cdist(upper, lower) ** 2, 0.1, math.log(1 / 15)
