@@ -14,7 +14,7 @@ from wgan_cli.runs.readers import read_grids, read_metrics
 def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
     """The figures and grids of each run folder, and `count` samples if its samples are plain values."""
     curves = []
-    names = [run.resolve().name for run in runs]
+    names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
         if not config.data.is_image:
