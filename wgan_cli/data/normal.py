@@ -1,15 +1,16 @@
 """Normals: an endless source whose distances are known in closed form."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from wgan_cli.data.base import WHOLE, Batches, Dataset, DataSpec, Figures
+from wgan_cli.data.base import Dataset, DataSpec, Figures
+from wgan_cli.data.endless import EndlessDataset
 from wgan_cli.transport import gaussian_w2, wasserstein_1d_normal
 
 
@@ -30,24 +31,21 @@ class Normal(DataSpec):
     def targets(self) -> dict[str, float]:
         return {"samples/mean": self.mean, "samples/std": self.std}
 
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """New samples (count, features) on the generator's device."""
+        draws = torch.randn(count, self.features, generator=generator, device=generator.device)
+        return draws.mul_(self.std).add_(self.mean)
+
     def load(self, device: torch.device) -> Dataset:
-        return _NormalDataset(self, device)
+        return _NormalDataset(self.draw, device, self)
 
     def density(self, x: Tensor) -> Tensor | None:
         return torch.exp(-0.5 * ((x - self.mean) / self.std) ** 2) / (self.std * math.sqrt(2 * math.pi))
 
 
 @dataclass(frozen=True)
-class _NormalDataset(Dataset):
+class _NormalDataset(EndlessDataset):
     spec: Normal
-    device: torch.device
-
-    def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
-        draws = torch.randn(count, self.spec.features, generator=generator)
-        return draws.mul_(self.spec.std).add_(self.spec.mean).to(self.device)
-
-    def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
-        return _NormalBatches(self.spec, batch_size, generator, share)
 
     def exact_distances(self, samples: Tensor) -> Figures:
         """Of all values pooled: exact W1 and W2 to the normal, and W2 between the normals with the same moments."""
@@ -64,27 +62,3 @@ class _NormalDataset(Dataset):
         values = generated().flatten().cpu()  # a few thousand; MPS has no float64
         truth = wasserstein_1d_normal(values, self.spec.mean, self.spec.std)
         return {"samples/mean": values.mean(), "samples/std": values.std(), "truth/w1": truth}
-
-
-@dataclass(frozen=True)
-class _NormalBatches(Batches):
-    """The position in the stream is the generator's own state, which `Streams` saves."""
-
-    spec: Normal
-    batch_size: int
-    generator: torch.Generator
-    share: slice
-
-    def draw(self, count: int) -> None:
-        return None
-
-    def take(self, number: int) -> Tensor:
-        size = (self.batch_size, self.spec.features)
-        draws = torch.randn(size, generator=self.generator, device=self.generator.device)[self.share]
-        return draws.mul_(self.spec.std).add_(self.spec.mean)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        return None

@@ -1,0 +1,49 @@
+"""A source that draws new samples without end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wgan_cli.data.base import WHOLE, Batches, Dataset
+
+Draw = Callable[[int, torch.Generator], Tensor]
+"""Of a count and a generator: so many new samples (count, *shape), on the generator's device."""
+
+
+@dataclass(frozen=True)
+class EndlessDataset(Dataset):
+    """Samples that `draw` makes: every batch is new, so no sample has to be held out."""
+
+    draw: Draw
+    device: torch.device
+
+    def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
+        return self.draw(count, generator).to(self.device)
+
+    def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
+        return _Draws(self.draw, batch_size, generator, share)
+
+
+@dataclass(frozen=True)
+class _Draws(Batches):
+    """The position in the stream is the generator's own state, which `Streams` saves."""
+
+    draw_samples: Draw
+    batch_size: int
+    generator: torch.Generator
+    share: slice
+
+    def draw(self, count: int) -> None:
+        return None
+
+    def take(self, number: int) -> Tensor:
+        return self.draw_samples(self.batch_size, self.generator)[self.share]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        return None
