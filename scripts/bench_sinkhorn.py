@@ -3,8 +3,8 @@
     python scripts/bench_sinkhorn.py [--rounds 3] [--epsilon 0.05] [--tolerance 1e-5] [--dtype float32]
 
 All stop at the same tolerance. POT takes it for the Euclidean norm of the marginal error, `sinkhorn` for the
-sum of absolute errors, which is never smaller: the costs agree as far as POT has settled. They take
-turns, so that a busy machine slows all alike.
+sum of absolute errors, which is never smaller: the costs agree as far as POT has converged. They take
+turns, so that a busy machine slows all equally.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 #
 #   bash scripts/local_sweep.sh SWEEP.txt runs/sweep 2 --config normal_gp
 #
-# What follows the number is for `wgan train`. What each run says is in FOLDER/NAME.log. TERM stops all with their state
+# What follows the number is for `wgan train`. The output of each run is in FOLDER/NAME.log. TERM stops all with their state
 # saved; the same line again goes on with what is left. Exits with the largest exit code of its runs.
 set -uo pipefail
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

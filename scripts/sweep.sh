@@ -2,16 +2,16 @@
 # Sourced by the sweeps. A sweep file has one run a line, as values for `--set`; quotes are the shell's:
 #
 #   optimizer.critic.lr=1.0e-4 seed=0
-#   'lipschitz={kind: clip, bound: 0.01}' seed=1    # from a `#` on it is a comment
+#   'lipschitz={kind: clip, bound: 0.01}' seed=1    # a comment
 #
-# A run's folder is named by its line. Finished runs are left alone, the others go on where they were stopped.
+# A run's folder is named by its line. Finished runs are skipped, the others are resumed.
 
 # The lines of a sweep file that name a run.
 sweep_lines() {
     sed -e 's/[[:space:]]#.*//' -e 's/^#.*//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$1"
 }
 
-# A line as a folder's name: what it sets, with what no file system likes left out.
+# The name of the folder of a line: its settings, without characters that file systems refuse.
 sweep_name() {
     sed -e "s/[][{}'\"]//g" -e 's/: */-/g' -e 's/, */,/g' -e 's/[[:space:]][[:space:]]*/,/g' \
         -e 's/[^A-Za-z0-9._=,+-]/_/g' <<<"$1"

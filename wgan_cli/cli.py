@@ -337,24 +337,11 @@ def configs(
             typer.echo(f"{each:{width}}  {shipped.title(each)}")
 
 
-def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Prints the traceback of a bug in a thread. The run raises a thread's OSError itself when it next writes."""
-    if not issubclass(failure.exc_type, OSError):
-        threading.__excepthook__(failure)
-
-
 def main() -> None:
     """Runs the command. The only error boundary: a user's mistake is a line on stderr and an exit code, never a
     traceback."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("wgan: %(message)s"))
-    logging.getLogger("wgan").handlers = [handler]
-    logging.getLogger("wgan").setLevel(logging.INFO)
-    threading.excepthook = _thread_failed
-    is_training = sys.argv[1:2] == ["train"]  # tasks of other commands are independent, and each prints
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
-    if rank != "0":
-        logging.getLogger("wgan").setLevel(logging.ERROR)  # the first rank prints it
+    _set_up_logging()
+    threading.excepthook = _report_thread_failure
     try:
         code = app(standalone_mode=False, prog_name="wgan")
         if code == 130:  # Typer's own code for Ctrl-C before a run has begun
@@ -362,26 +349,62 @@ def main() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a closed pipe is handled below and not at exit
     except WganError as error:
-        where = "" if rank == "0" else f"rank {rank}: "
-        for line in str(error).splitlines() if rank == "0" or not error.on_all_ranks else ():
-            typer.echo(f"wgan: {where}{line}", err=True)
-        code = error.exit_code
+        code = _report(error)
     except _UsageError as error:
-        where = error.ctx.command_path if error.ctx else "wgan"
-        is_help = type(error).__name__ == "NoArgsIsHelpError"  # `wgan` alone
-        message = error.format_message()
-        typer.echo(message if is_help else f"{where}: {message} (see `{where} --help`)", err=True)
-        code = ExitCode.BAD_INPUT
+        code = _report_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("wgan: interrupted", err=True)
         code = 128 + 2  # the shell's own code for a second Ctrl-C: nothing was saved
     except BrokenPipeError:  # `wgan configs | head -1` has read all it wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         code = 128 + 13
     except OSError as error:
         if error.filename is None:  # only stdout has no name: rooms name the files that they write
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
         what = "can't write the result to stdout" if error.filename is None else error.filename
         typer.echo(f"wgan: {what} ({error.strerror})", err=True)
         code = ExitCode.RUN_FAILED
     sys.exit(code)
+
+
+def _rank() -> str:
+    """The rank of this process in a training run; tasks of other commands are independent, and each prints."""
+    is_training = sys.argv[1:2] == ["train"]
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
+
+
+def _set_up_logging() -> None:
+    """Prints log messages to stderr; ranks other than the first print only errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("wgan: %(message)s"))
+    logging.getLogger("wgan").handlers = [handler]
+    logging.getLogger("wgan").setLevel(logging.INFO if _rank() == "0" else logging.ERROR)
+
+
+def _report(error: WganError) -> ExitCode:
+    """Prints the message, a line a fault. An error that all ranks raise is printed by the first."""
+    rank = _rank()
+    if rank == "0" or not error.on_all_ranks:
+        where = "" if rank == "0" else f"rank {rank}: "
+        for line in str(error).splitlines():
+            typer.echo(f"wgan: {where}{line}", err=True)
+    return error.exit_code
+
+
+def _report_usage(error: Any) -> ExitCode:
+    command = error.ctx.command_path if error.ctx else "wgan"
+    message = error.format_message()
+    is_help = type(error).__name__ == "NoArgsIsHelpError"  # `wgan` alone
+    typer.echo(message if is_help else f"{command}: {message} (see `{command} --help`)", err=True)
+    return ExitCode.BAD_INPUT
+
+
+def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Prints the traceback of a bug in a thread. The run raises a thread's OSError itself when it next writes."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
+
+
+def _discard_stdout() -> None:
+    """Sends what is left in stdout's buffer nowhere, so that Python's exit does not fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,9 @@ from pathlib import Path
 from wgan_cli.files import creations, lock
 
 
-def fetch_files(folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: dict[str, str]) -> None:
+def fetch_files(
+    folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: dict[str, str]
+) -> None:
     """Downloads the `missing` files into `folder`, each checked against `md5` before it gets its name.
 
     One process downloads at a time; the others wait and then find the files there. Raises `OSError` if that fails,
