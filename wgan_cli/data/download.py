@@ -2,14 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wgan_cli.files import creations, lock
 
 
 def fetch_files(
-    folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: dict[str, str]
+    folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: Mapping[str, str]
 ) -> None:
     """Downloads the `missing` files into `folder`, each checked against `md5` before it gets its name.
 

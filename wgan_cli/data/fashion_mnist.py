@@ -1,6 +1,6 @@
 """Fashion-MNIST."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import MnistFiles
@@ -11,7 +11,7 @@ class FashionMnist(MnistFiles):
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     title = "FashionMNIST"
-    checksums = {
+    checksums: ClassVar = {
         "train-images-idx3-ubyte": Checksum("8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
         "train-labels-idx1-ubyte": Checksum("25c81989df183df01b3e8a0aad5dffbe"),
         "t10k-images-idx3-ubyte": Checksum("bef4ecab320f06d8554ea6380940ec79"),

@@ -1,6 +1,6 @@
 """Kuzushiji-MNIST."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import MnistFiles
@@ -11,7 +11,7 @@ class Kmnist(MnistFiles):
 
     kind: Literal["kmnist"] = "kmnist"
     title = "KMNIST"
-    checksums = {
+    checksums: ClassVar = {
         "train-images-idx3-ubyte": Checksum("bdb82020997e1d708af4cf47b453dcf7"),
         "train-labels-idx1-ubyte": Checksum("e144d726b3acfaa3e44228e80efcd344"),
         "t10k-images-idx3-ubyte": Checksum("5c965bf0a639b31b8f53240b1b52f4d7"),

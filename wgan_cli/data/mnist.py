@@ -107,7 +107,7 @@ class Mnist(MnistFiles):
 
     kind: Literal["mnist"] = "mnist"
     title = "MNIST"
-    checksums = {
+    checksums: ClassVar = {
         "train-images-idx3-ubyte": Checksum("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
         "train-labels-idx1-ubyte": Checksum("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
         "t10k-images-idx3-ubyte": Checksum("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
