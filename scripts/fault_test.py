@@ -1,9 +1,10 @@
 """What a run survives: it is killed, damaged, starved and confused, goes on each time, and is compared with a run
 that was never stopped, byte for byte.
 
-    python scripts/fault_test.py                 # a hundred kills and the rest: some 20 minutes
-    python scripts/fault_test.py --tries 2       # two of each: what the tests do
+    python scripts/fault_test.py                 # a hundred kills and the rest: some 5 minutes
+    python scripts/fault_test.py --tries 1       # one of each: what the tests do
 
+The disturbed processes are forked from one that has imported everything, as imports touch no files and take seconds.
 Compared are the newest checkpoint's bytes, metrics.jsonl but for speeds, every grid's bytes, and the scalars that
 TensorBoard shows. A run is lost where they differ, where it can't go on, or where an error is not told as promised.
 Full disks and read-only folders need Linux's `unshare`; without it they are skipped, and the table says so.
@@ -12,6 +13,7 @@ Full disks and read-only folders need Linux's `unshare`; without it they are ski
 import argparse
 import json
 import logging
+import multiprocessing
 import os
 import random
 import shutil
@@ -19,70 +21,117 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import tqdm
 
-from wgan_cli.checkpoints import checkpoints, read_newest
+from wgan_cli import cli
+from wgan_cli.runs.checkpoints import checkpoints, read_newest
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
 SMALL = ("generator.hidden=[16]", "critic.hidden=[16]", "training.batch_size=32", "training.n_critic=2")
 INTERVALS = ("output.log_every=1", "output.sample_every=50", "output.checkpoint_every=3")
-# Python runs a file of this name before anything else: a clock that is off by $FAULT_CLOCK seconds.
-CLOCK = "import os, time\nnow = time.time\ntime.time = lambda: now() + float(os.environ.get('FAULT_CLOCK', 0))\n"
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "__main__",
+        "wgan_cli.training.loop",
+        "torch._dynamo",  # the first optimizer imports it
+        "torch.utils.tensorboard",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+    ]
+)
+
+
+class Process:
+    """`wgan` with these arguments in a process of its own, whose clock is off by `clock` seconds."""
+
+    def __init__(self, arguments: list[str], errors: Path, clock: float) -> None:
+        self._errors = errors
+        self._process = FORKS.Process(target=_execute, args=(arguments, errors, clock))
+        self._process.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(self._process.pid, number)
+
+    def wait(self) -> tuple[int, str]:
+        """The exit code, negative for a signal that killed it, and what it wrote to stderr."""
+        self._process.join()
+        return self._process.exitcode, self._errors.read_text()
+
+
+def _execute(arguments: list[str], errors: Path, clock: float) -> None:
+    """Executes the command in this process."""
+    now = time.time
+    time.time = lambda: now() + clock
+    for path, descriptor in ((os.devnull, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    tqdm.set_lock(threading.RLock())  # the usual one is a semaphore, which a killed process leaks
+    sys.argv = ["wgan", *arguments]
+    cli.main()
 
 
 class Faults:
-    """A place for runs, a run that was never stopped to compare with, and what came of each fault."""
+    """A place for runs, a run that was never stopped to compare with, and the outcome of each fault."""
 
     def __init__(self, folder: Path, tries: int, chance: random.Random) -> None:
         self.folder, self.tries, self.chance = folder, tries, chance
         self.table: list[tuple[str, int, int]] = []
         self._whole: dict[int, Path] = {}
-        (folder / "clock").mkdir()
-        (folder / "clock" / "sitecustomize.py").write_text(CLOCK)
 
-    def start(self, run: Path, iterations: int, *more: str, clock: float = 0) -> "subprocess.Popen[str]":
-        line = [sys.executable, "-m", "wgan_cli", "train", "--config", "normal_gp", "--device", "cpu", "--resume"]
-        for value in (*SMALL, *INTERVALS, f"training.iterations={iterations}", *more):
-            line += ["--set", value]
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "FAULT_CLOCK": str(clock),
-            "PYTHONPATH": os.pathsep.join([str(self.folder / "clock"), str(Path(__file__).parents[1])]),
-        }
-        line += ["--out", str(run)]
-        return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    @property
+    def iterations(self) -> int:
+        """The length of a run that is disturbed `tries` times, so long that it is not done before."""
+        return 100 * self.tries + 100
 
-    def begun(self, run: Path, iterations: int, within: float, clock: float = 0) -> "subprocess.Popen[str]":
+    def start(self, run: Path, iterations: int, *more: str, clock: float = 0) -> Process:
+        return Process(_line(run, iterations, *more), self.folder / "errors", clock)
+
+    def begun(self, run: Path, iterations: int, within: float, clock: float = 0) -> Process:
         """A process that opened the run's folder at most so many seconds ago, by chance."""
         since = time.time()
         process = self.start(run, iterations, clock=clock)
-        while process.poll() is None and not has_begun(run, since):
+        while process.is_alive and not has_begun(run, since):
             time.sleep(0.002)
         time.sleep(self.chance.random() * within)
         return process
 
     def finish(self, run: Path, iterations: int, *more: str) -> str | None:
         """Goes on to the end; what went wrong, if anything did."""
-        process = self.start(run, iterations, *more)
-        _, err = process.communicate()
-        return None if process.returncode == 0 else f"exit {process.returncode}: {err}"
+        code, errors = self.start(run, iterations, *more).wait()
+        return None if code == 0 else f"exit {code}: {errors}"
 
     def whole(self, iterations: int) -> Path:
-        """A run that was never stopped."""
+        """A run that was never stopped, in a process that was started afresh."""
         if iterations not in self._whole:
-            self._whole[iterations] = self.folder / f"whole-{iterations}"
-            fault = self.finish(self._whole[iterations], iterations)
-            if fault:
-                raise SystemExit(f"the run that nothing happens to fails: {fault}")
+            run = self._whole[iterations] = self.folder / f"whole-{iterations}"
+            line = [sys.executable, "-m", "wgan_cli", *_line(run, iterations)]
+            done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                raise SystemExit(f"the run that nothing happens to fails: {done.stderr}")
         return self._whole[iterations]
 
     def count(self, fault: str, tried: int, lost: list[str]) -> None:
         self.table.append((fault, tried, len(lost)))
         print(f"{fault}: {tried} tried, {len(lost)} lost", *lost, sep="\n  ", file=sys.stderr, flush=True)
+
+
+def _line(run: Path, iterations: int, *more: str) -> list[str]:
+    """The arguments of `wgan` that start or resume a run."""
+    values = (*SMALL, *INTERVALS, f"training.iterations={iterations}", *more)
+    settings = [f"--set={value}" for value in values]
+    return ["train", "--config=normal_gp", "--device=cpu", *settings, f"--out={run}", "--resume"]
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -118,17 +167,17 @@ def has_begun(run: Path, since: float) -> bool:
 
 def kills(faults: Faults) -> None:
     """One run, killed at random instants: while it starts, trains, logs, draws and saves."""
-    iterations, run, tried = 100 * faults.tries, faults.folder / "killed", 0
+    iterations, run, tried = faults.iterations, faults.folder / "killed", 0
     while tried < faults.tries:
         if faults.chance.random() < 0.9:
-            process = faults.begun(run, iterations, within=0.6)
+            process = faults.begun(run, iterations, within=0.3)
         else:
             process = faults.start(run, iterations)
-            time.sleep(faults.chance.random() * 3)
-        if process.poll() is not None:
+            time.sleep(faults.chance.random() * 0.3)
+        if not process.is_alive:
             break  # it is done: no more to kill
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.send(signal.SIGKILL)
+        process.wait()
         tried += 1
     fault = faults.finish(run, iterations)
     lost = [fault] if fault else differences(faults.whole(iterations), run)
@@ -137,32 +186,32 @@ def kills(faults: Faults) -> None:
 
 def storms(faults: Faults) -> None:
     """Many signals at once, again and again: the state is saved, and the exit code is 75."""
-    iterations, run, tried, lost = 100 * faults.tries, faults.folder / "stormy", 0, []
+    iterations, run, tried, lost = faults.iterations, faults.folder / "stormy", 0, []
     for _ in range(faults.tries):
         process = faults.begun(run, iterations, within=0.4)
         for _ in range(20):
-            process.send_signal(faults.chance.choice((signal.SIGTERM, signal.SIGUSR1)))
+            process.send(faults.chance.choice((signal.SIGTERM, signal.SIGUSR1)))
             time.sleep(faults.chance.random() * 0.01)
-        _, err = process.communicate()
+        code, errors = process.wait()
         tried += 1
-        if process.returncode not in (75, 0):
-            lost.append(f"exit {process.returncode}: {err}")
+        if code not in (75, 0):
+            lost.append(f"exit {code}: {errors}")
     fault = faults.finish(run, iterations)
     lost += [fault] if fault else differences(faults.whole(iterations), run)
     faults.count("a storm of 20 signals", tried, lost)
 
 
 def clocks(faults: Faults) -> None:
-    """Each start finds the clock set back, or forth, by up to a day."""
-    iterations, run, tried = 100 * faults.tries, faults.folder / "clocks", 0
+    """Each start finds the clock set backwards or forwards by up to a day."""
+    iterations, run, tried = faults.iterations, faults.folder / "clocks", 0
     for _ in range(faults.tries):
         process = faults.begun(run, iterations, within=0.4, clock=faults.chance.uniform(-86_400, 86_400))
-        process.send_signal(faults.chance.choice((signal.SIGKILL, signal.SIGTERM)))
-        process.communicate()
+        process.send(faults.chance.choice((signal.SIGKILL, signal.SIGTERM)))
+        process.wait()
         tried += 1
     fault = faults.finish(run, iterations)
     lost = [fault] if fault else differences(faults.whole(iterations), run)
-    faults.count("a clock set back or forth", tried, lost)
+    faults.count("a clock set backwards or forwards", tried, lost)
 
 
 def damages(faults: Faults) -> None:
@@ -176,7 +225,7 @@ def damages(faults: Faults) -> None:
         damaged[faults.chance.randrange(len(content))] ^= 1 << faults.chance.randrange(8)
         return bytes(damaged)
 
-    iterations = 30
+    iterations = faults.iterations
     for what, damage in (("truncated", truncated), ("bit-flipped", flipped), ("zero-length", lambda _: b"")):
         lost = []
         for _ in range(faults.tries):
@@ -198,11 +247,10 @@ def full_disks(faults: Faults) -> None:
     for _ in range(faults.tries):
         kilobytes = faults.chance.randrange(300, 1200)
         _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(disk))
-        process = faults.start(disk / "run", iterations, "output.keep=1000")
-        _, err = process.communicate()
-        told = [line for line in err.splitlines() if "engine eager" not in line]  # how it is executed
-        if process.returncode != 1 or len(told) != 1 or "can't be written (No space left" not in told[0]:
-            lost.append(f"exit {process.returncode}: {err}")
+        code, errors = faults.start(disk / "run", iterations, "output.keep=1000").wait()
+        lines = [line for line in errors.splitlines() if "engine eager" not in line]  # how it is executed
+        if code != 1 or len(lines) != 1 or "can't be written (No space left" not in lines[0]:
+            lost.append(f"exit {code}: {errors}")
         elif checkpoints(disk / "run") and read_newest(disk / "run") is None:
             lost.append("no checkpoint is whole")
         else:
@@ -220,20 +268,19 @@ def full_disks(faults: Faults) -> None:
 
 def read_only_folders(faults: Faults) -> None:
     """A folder that can't be written: exit 2 at once, the run in it as it was."""
-    lost, disk = [], faults.folder / "read-only"
+    iterations, lost, disk = faults.iterations, [], faults.folder / "read-only"
     disk.mkdir()
     _mount("-t", "tmpfs", "none", str(disk))
-    shutil.copytree(faults.whole(30), disk / "run")
+    shutil.copytree(faults.whole(iterations), disk / "run")
     checkpoints(disk / "run")[0].unlink()  # some iterations are left to do
     _mount("-o", "remount,ro", str(disk))
     for run in (disk / "run", disk / "new"):
-        process = faults.start(run, 30)
-        _, err = process.communicate()
-        if process.returncode != 2 or "can't be written" not in err:
-            lost.append(f"exit {process.returncode}: {err}")
+        code, errors = faults.start(run, iterations).wait()
+        if code != 2 or "can't be written" not in errors:
+            lost.append(f"exit {code}: {errors}")
     _mount("-o", "remount,rw", str(disk))
-    fault = faults.finish(disk / "run", 30)
-    lost += [fault] if fault else differences(faults.whole(30), disk / "run")
+    fault = faults.finish(disk / "run", iterations)
+    lost += [fault] if fault else differences(faults.whole(iterations), disk / "run")
     subprocess.run(["umount", str(disk)], check=True)
     faults.count("a read-only folder", 2, lost)
 
@@ -245,9 +292,9 @@ def lost_folders(faults: Faults) -> None:
         run = faults.folder / "gone"
         process = faults.begun(run, 100_000, within=0.4)
         shutil.rmtree(run, ignore_errors=True)
-        _, err = process.communicate()
-        if process.returncode != 1 or "can't be written" not in err or "Traceback" in err:
-            lost.append(f"exit {process.returncode}: {err}")
+        code, errors = process.wait()
+        if code != 1 or "can't be written" not in errors or "Traceback" in errors:
+            lost.append(f"exit {code}: {errors}")
         shutil.rmtree(run, ignore_errors=True)
     faults.count("a folder deleted under the run", faults.tries, lost)
 
@@ -267,6 +314,7 @@ def main() -> None:
         inside = ["unshare", "--map-root-user", "--mount"]
         if subprocess.run([*inside, "true"], capture_output=True).returncode == 0:
             os.execvp(inside[0], [*inside, sys.executable, *sys.argv, "--in-namespace"])
+    os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         faults = Faults(Path(folder), arguments.tries, random.Random(arguments.seed))
         kills(faults)

@@ -1,18 +1,16 @@
 """What several rooms' tests need: the command line in-process, and MNIST, real or made up."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers import TINY_MNIST, has_logged, idx_file, made_up_checksums, metrics, wait_for, write_made_up_mnist
+from tests.helpers import made_up_checksums, write_made_up_mnist
 from wgan_cli import cli
 from wgan_cli.data.mnist import Mnist
-
-__all__ = ["TINY_MNIST", "Result", "Wgan", "has_logged", "idx_file", "metrics", "wait_for"]
 
 torch.set_num_threads(1)  # networks here are so small that a second thread costs more than it gives
 
@@ -45,6 +43,14 @@ def wgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         return Result(int(stop.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """New tensors, and so networks and samples, are float64."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Functions that the tests of several rooms share, usable without pytest: `rank_worker` runs in processes of its own."""
+"""Functions that the tests of several rooms share. They need no pytest: `rank_worker` runs in processes of its own."""
 
 import gzip
 import hashlib

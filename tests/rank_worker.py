@@ -1,50 +1,105 @@
-"""One rank of a job, started by the tests of `distributed`: trains each case in float64 and saves its weights.
+"""Jobs of several ranks, started by the tests of `distributed`: each trains every case in float64.
 
-    python -m tests.rank_worker FOLDER MNIST [STATE]
+    python -m tests.rank_worker FOLDER MNIST
 
-With STATE, the folder of another job, it goes on from the middle of that job's runs.
+Two ranks leave their weights in FOLDER/2, three in FOLDER/3; the three also go on from the middle of what the two
+trained. The ranks are forked from this process, so that torch is imported once.
 """
 
+import os
+import socket
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+import torch._dynamo  # the first optimizer imports it
 
-from wgan_cli.config import RunConfig, load_config
-from wgan_cli.distributed import find_world, joined
-from wgan_cli.trainer import Trainer
+from tests.helpers import made_up_checksums
+from tests.strategies import NearReal, Spectral
+from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.mnist import Mnist
+from wgan_cli.training.distributed import World, find_world, joined
+from wgan_cli.training.trainer import Trainer
 
-ITERATIONS = 50
+ITERATIONS = 20
+CPU = torch.device("cpu")
 SMALL = ("training.batch_size=12", "training.n_critic=2", "training.average=0.9", "latent.dim=4")
+STRATEGIES = ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}", "{kind: clip, bound: 0.05}")
 
 
-def cases(mnist: str) -> Iterator[tuple[str, RunConfig]]:
-    for strategy in ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}", "{kind: clip, bound: 0.05}"):
-        lipschitz = f"lipschitz={strategy}"
-        mlp = ("generator.hidden=[8]", "critic.hidden=[8, 8]", "critic.norm=layer", lipschitz)
-        yield f"mlp {strategy}", load_config("normal_gp", [*SMALL, *mlp])
-        conv = ("generator.width=4", "critic.width=2", lipschitz, f"data.root={mnist}", "data.checksums=false")
-        yield f"conv {strategy}", load_config("mnist_gp", [*SMALL, *conv])
+def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
+    """Names and configs: the package's strategies on networks of both kinds, and those of `tests.strategies`."""
+    mlp = ("normal_gp", (*SMALL, "generator.hidden=[8]", "critic.hidden=[8, 8]", "critic.norm=layer"))
+    conv = ("mnist_gp", (*SMALL, "generator.width=4", "critic.width=2", f"data.root={mnist}"))
+    for strategy in STRATEGIES:
+        for name, changes in (mlp, conv):
+            yield f"{name} {strategy}", load_config(name, [*changes, f"lipschitz={strategy}"])
+    name, changes = mlp
+    for lipschitz in (NearReal(shape=(1,)), Spectral()):
+        yield f"{name} {lipschitz.kind}", load_config(name, changes).model_copy(update={"lipschitz": lipschitz})
+
+
+def train_cases(folder: Path, mnist: Path, world: World, states: Path | None = None) -> None:
+    """Trains each case. The first rank saves the weights of case i in `folder/i.pt`, and the middle of its training in
+    `folder/i.middle.pt`; with `states`, the weights after going on from there in `folder/i.resumed.pt`."""
+    for i, (_, config) in enumerate(cases(mnist)):
+        trainer = Trainer(config, CPU, world)
+        while trainer.step < ITERATIONS:
+            trainer.iterate()
+            if world.is_first and trainer.step == ITERATIONS // 2:
+                torch.save(trainer.state_dict(), folder / f"{i}.middle.pt")
+        if world.is_first:
+            _save_weights(trainer, folder / f"{i}.pt")
+        if states is not None:
+            trainer = Trainer(config, CPU, world)
+            trainer.load_state_dict(torch.load(states / f"{i}.middle.pt"))
+            while trainer.step < ITERATIONS:
+                trainer.iterate()
+            if world.is_first:
+                _save_weights(trainer, folder / f"{i}.resumed.pt")
+
+
+def _save_weights(trainer: Trainer, path: Path) -> None:
+    torch.save({name: network.state_dict() for name, network in trainer.networks.named().items()}, path)
+
+
+def _fork_ranks(size: int, action: Callable[[World], None]) -> None:
+    """Runs `action` on each of `size` ranks. Raises SystemExit if one fails."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(probe.getsockname()[1])}
+    processes = [os.fork() or _run_rank(rank, size, action) for rank in range(size)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    if any(codes):
+        sys.exit(f"exit codes of {size} ranks: {codes}")
+
+
+def _run_rank(rank: int, size: int, action: Callable[[World], None]) -> int:
+    """Runs `action` in this process, as one rank, and ends the process."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    try:
+        world = find_world()
+        with joined(world, CPU):
+            action(world)
+    except BaseException:  # noqa: BLE001  # as Python itself would print it
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 
 
 def main() -> None:
-    folder, mnist, *state = sys.argv[1:]
+    folder, mnist = map(Path, sys.argv[1:])
+    Mnist.checksums = made_up_checksums(mnist)
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    world = find_world()
-    with joined(world, torch.device("cpu")):
-        for i, (_, config) in enumerate(cases(mnist)):
-            trainer = Trainer(config, torch.device("cpu"), world)
-            if state:
-                trainer.load_state_dict(torch.load(Path(state[0]) / f"{i}.middle.pt"))
-            while trainer.step < ITERATIONS:
-                trainer.iterate()
-                if world.is_first and trainer.step == ITERATIONS // 2:
-                    torch.save({**trainer.state_dict(), "step": trainer.step}, Path(folder) / f"{i}.middle.pt")
-            if world.is_first:
-                weights = {name: network.state_dict() for name, network in trainer.networks.items()}
-                torch.save(weights, Path(folder) / f"{i}.pt")
+    two, three = folder / "2", folder / "3"
+    two.mkdir()
+    three.mkdir()
+    _fork_ranks(2, lambda world: train_cases(two, mnist, world))
+    _fork_ranks(3, lambda world: train_cases(three, mnist, world, states=two))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A few of each fault of `scripts/fault_test.py`, which tries a hundred when it is run by itself."""
+"""One of each fault of `scripts/fault_test.py`, which tries a hundred when it is run by itself."""
 
 import subprocess
 import sys

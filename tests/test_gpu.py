@@ -1,28 +1,20 @@
 """What only a GPU can show: graphs against eager steps, runs that go on bit for bit, memory that stays flat."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.test_engine import CASES, STRATEGIES, apart, config, weights
-from wgan_cli.checkpoints import checkpoints
-from wgan_cli.sampling import draw, load_run
-from wgan_cli.trainer import Trainer
-from wgan_cli.training import run
+from tests.helpers import metrics
+from tests.training.helpers import CASES, CPU, STRATEGIES, apart, case, weights
+from wgan_cli.runs.checkpoints import checkpoints
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.training.loop import train_run
+from wgan_cli.training.trainer import Trainer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-GPU, CPU = torch.device("cuda"), torch.device("cpu")
+GPU = torch.device("cuda")
 RMSPROP = "{kind: rmsprop, lr: 1.0e-3, decay: linear}"
-
-
-@pytest.fixture
-def in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.usefixtures("in_float64")
@@ -30,7 +22,7 @@ def in_float64() -> Iterator[None]:
 @pytest.mark.parametrize(("network", "strategy"), CASES)
 def test_engines_are_eager_steps(network: str, strategy: str, engine: str, made_up_mnist: Path) -> None:
     eager, other = (
-        Trainer(config(network, strategy, made_up_mnist, f"training.engine={name}"), GPU) for name in ("eager", engine)
+        Trainer(case(network, strategy, made_up_mnist, f"training.engine={name}"), GPU) for name in ("eager", engine)
     )
     before = weights(eager)
     assert apart(eager, other) < 1e-10
@@ -42,7 +34,7 @@ def test_engines_are_eager_steps(network: str, strategy: str, engine: str, made_
 @pytest.mark.parametrize("engine", ["graph", "compile"])
 def test_engines_are_near_eager_steps_in_float32(engine: str, made_up_mnist: Path) -> None:
     eager, other = (
-        Trainer(config("conv", STRATEGIES[0], made_up_mnist, f"training.engine={name}"), GPU)
+        Trainer(case("conv", STRATEGIES[0], made_up_mnist, f"training.engine={name}"), GPU)
         for name in ("eager", engine)
     )
     assert apart(eager, other) < 1e-4
@@ -52,18 +44,18 @@ def test_engines_are_near_eager_steps_in_float32(engine: str, made_up_mnist: Pat
 def test_a_graph_holds_rmsprop_batch_norm_and_a_decaying_rate(made_up_mnist: Path) -> None:
     more = (f"optimizer={{generator: {RMSPROP}, critic: {RMSPROP}}}", "training.iterations=25", "generator.norm=batch")
     eager, graph = (
-        Trainer(config("conv", STRATEGIES[2], made_up_mnist, *more, f"training.engine={name}"), GPU)
+        Trainer(case("conv", STRATEGIES[2], made_up_mnist, *more, f"training.engine={name}"), GPU)
         for name in ("eager", "graph")
     )
     assert apart(eager, graph) < 1e-10
-    for one, other in zip(eager.generator.buffers(), graph.generator.buffers(), strict=True):
+    for one, other in zip(eager.networks.generator.buffers(), graph.networks.generator.buffers(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path, network: str, engine: str, made_up_mnist: Path) -> None:
-    asked = config(
+    config = case(
         network,
         STRATEGIES[0],
         made_up_mnist,
@@ -73,16 +65,13 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, network: str, engine: str, ma
         "output.log_every=1",
         "output.checkpoint_every=6",
     )
-    whole = run(asked, GPU, out=tmp_path / "whole", name="x")
-    part = run(asked, GPU, out=tmp_path / "part", name="x")
+    whole = train_run(config, GPU, out=tmp_path / "whole", name="x")
+    part = train_run(config, GPU, out=tmp_path / "part", name="x")
     checkpoints(part)[0].unlink()  # as a crash after iteration 18 would leave it
-    run(asked, GPU, out=part, name="x", resume=True)
+    train_run(config, GPU, out=part, name="x", resume=True)
     assert checkpoints(whole)[0].read_bytes() == checkpoints(part)[0].read_bytes()
     one, other = (
-        [
-            {name: value for name, value in json.loads(line).items() if not name.startswith("speed")}
-            for line in (path / "metrics.jsonl").read_text().splitlines()
-        ]
+        [{name: value for name, value in line.items() if not name.startswith("speed")} for line in metrics(path)]
         for path in (whole, part)
     )
     assert one == other
@@ -92,7 +81,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, network: str, engine: str, ma
 def test_bfloat16_stays_near_float32(engine: str, made_up_mnist: Path) -> None:
     exact, rough = (
         Trainer(
-            config("conv", STRATEGIES[0], made_up_mnist, f"training.engine={engine}", f"training.precision={name}"), GPU
+            case("conv", STRATEGIES[0], made_up_mnist, f"training.engine={engine}", f"training.precision={name}"), GPU
         )
         for name in ("float32", "bfloat16")
     )
@@ -100,16 +89,16 @@ def test_bfloat16_stays_near_float32(engine: str, made_up_mnist: Path) -> None:
 
 
 def test_what_a_gpu_trained_is_sampled_on_a_cpu(tmp_path: Path, made_up_mnist: Path) -> None:
-    asked = config("conv", STRATEGIES[0], made_up_mnist, "training.iterations=5")
-    path = run(asked, GPU, out=tmp_path / "run", name="x")
-    latents = asked.latent.from_seeds(range(8))
-    on_cpu, on_gpu = (draw(load_run(str(path), device), latents, device).cpu() for device in (CPU, GPU))
+    config = case("conv", STRATEGIES[0], made_up_mnist, "training.iterations=5")
+    path = train_run(config, GPU, out=tmp_path / "run", name="x")
+    latents = config.latent.from_seeds(range(8))
+    on_cpu, on_gpu = (load_run(str(path), device).sample_latents(latents).cpu() for device in (CPU, GPU))
     torch.testing.assert_close(on_cpu, on_gpu, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_a_graph_needs_no_more_memory_as_it_goes(network: str, made_up_mnist: Path) -> None:
-    trainer = Trainer(config(network, STRATEGIES[0], made_up_mnist, "training.engine=graph"), GPU)
+    trainer = Trainer(case(network, STRATEGIES[0], made_up_mnist, "training.engine=graph"), GPU)
     for _ in range(50):
         trainer.iterate()
     before = torch.cuda.memory_allocated()

@@ -29,3 +29,8 @@ def test_the_gan_minimises_cross_entropies(real: torch.Tensor, fake: torch.Tenso
 
 def test_an_undecided_discriminator_costs_two_log_two() -> None:
     assert Gan().critic_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(2 * math.log(2))
+
+
+def test_only_the_wasserstein_objective_needs_a_bounded_slope() -> None:
+    assert Wasserstein().needs_slope_bound
+    assert not Gan().needs_slope_bound

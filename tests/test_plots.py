@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from wgan_cli import plots
-from wgan_cli.data import Mnist, Normal
-from wgan_cli.errors import BadInputError
+from wgan_cli.data.mnist import Mnist
+from wgan_cli.data.normal import Normal
+from wgan_cli.errors import BadInputError, WganError
 
 
 def test_pixels_are_rounded_to_the_nearest() -> None:
@@ -45,7 +48,7 @@ def test_a_picture_suits_the_data() -> None:
     assert plots.picture(torch.randn(100, 1), Normal()).shape == (400, 600, 3)
 
 
-def test_samples_that_are_all_alike_can_be_drawn() -> None:
+def test_equal_samples_can_be_drawn() -> None:
     assert plots.picture(torch.full((64, 1), 2.5), Normal()).std() > 0
 
 
@@ -75,6 +78,12 @@ def test_runs_are_drawn_together_with_a_legend_and_their_targets() -> None:
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels.values())
 
 
+def test_runs_without_figures_are_refused() -> None:
+    runs = [plots.RunCurves(name, [], Normal(), None, {}) for name in ("one", "other")]
+    with pytest.raises(BadInputError, match="one, other: nothing is logged yet"):
+        plots.curves_figure(runs)
+
+
 def test_grids_are_shown_through_time() -> None:
     figure = plots.curves_figure([curves("digits", Mnist(), critic__gap=1.0)])
     strip = figure.axes[-1]
@@ -82,14 +91,34 @@ def test_grids_are_shown_through_time() -> None:
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
-def test_a_figure_is_written_as_its_name_says(tmp_path: Path, ending: str) -> None:
+def test_a_figure_is_written_as_its_ending_says(tmp_path: Path, ending: str) -> None:
     figure = plots.curves_figure([curves("one", Normal(), critic__gap=1.0)])
     plots.save(figure, tmp_path / f"x{ending}")
     begins = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[ending]
     assert (tmp_path / f"x{ending}").read_bytes().startswith(begins)
-    for bad, why in (("x.jpg", "--out .*x.jpg: must end in"), ("no/x.png", "there is no folder")):
-        with pytest.raises(BadInputError, match=why):
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    for bad, reason in (("x.jpg", "--out .*x.jpg: must end in"), ("no/x.png", "there is no folder")):
+        with pytest.raises(BadInputError, match=reason):
             plots.check_path(tmp_path / bad, "--out")
+
+
+def test_a_failed_write_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    figure = plots.density_figure(torch.randn(9, 1), Normal())
+    with pytest.raises(WganError, match=r"x\.png: can't be written"):
+        plots.save(figure, tmp_path / "x.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_holds_the_pixels(tmp_path: Path, channels: int) -> None:
+    pixels = np.arange(2 * 4 * channels, dtype=np.uint8).reshape(2, 4, channels)
+    plots.write_png(tmp_path / "x.png", pixels)
+    image = Image.open(tmp_path / "x.png")
+    assert image.mode == {1: "L", 3: "RGB"}[channels]
+    assert np.array(image).reshape(pixels.shape).tolist() == pixels.tolist()
 
 
 @pytest.mark.parametrize("features", [2, 5])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import has_logged, wait_for
+from tests.helpers import has_logged, wait_for
+from tests.wgan_server import program
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ("--config", "normal_gp", "--device", "cpu", "--set", "generator.hidden=[8]", "--set", "critic.hidden=[8]")
@@ -58,7 +59,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     for name, text in (("srun", SRUN), ("sbatch", SBATCH), ("scontrol", SCONTROL)):
         (bin / name).write_text(text.format(python=sys.executable))
         (bin / name).chmod(0o755)
-    more = {"WGAN": str(Path(sys.executable).parent / "wgan"), "STAND_IN_LOG": str(tmp_path / "log")}
+    more = {"WGAN": str(program()), "STAND_IN_LOG": str(tmp_path / "log")}
     return os.environ | more | {"PATH": f"{bin}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
 
@@ -102,7 +103,7 @@ def test_a_job_that_is_warned_saves_itself_and_comes_back(tmp_path: Path, enviro
     assert (tmp_path / "log").read_text() == "requeue 77\n"  # a job that is done does not come back
 
 
-def test_a_job_tells_its_failure_and_needs_a_folder(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_failed_job_exits_with_its_code_and_a_folder_is_needed(tmp_path: Path, environment: dict[str, str]) -> None:
     job = environment | {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "77"}
     assert bash("slurm_train.sh", *TINY, cwd=tmp_path, env=job).returncode == 2
     done = bash("slurm_train.sh", *TINY, "--out", "run", "--set", "seed=x", cwd=tmp_path, env=job)
@@ -132,7 +133,7 @@ def test_an_array_trains_what_is_not_finished(tmp_path: Path, environment: dict[
     assert len((tmp_path / "log").read_text().splitlines()) == 2
 
 
-def test_a_local_sweep_trains_all_it_can_and_tells_the_rest(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_local_sweep_trains_all_it_can_and_names_the_others(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "sweep.txt").write_text("seed=0\nseed=-1\nseed=2\n")
     line = ("sweep.txt", "runs", 2, *TINY, "--set", "training.iterations=3")
     done = bash("local_sweep.sh", *line, cwd=tmp_path, env=environment)

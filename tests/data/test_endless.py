@@ -1,0 +1,44 @@
+import torch
+
+from wgan_cli.data.endless import EndlessDataset
+
+CPU = torch.device("cpu")
+DATASET = EndlessDataset(lambda count, generator: torch.randn(count, 2, 3, generator=generator), CPU)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_each_batch_is_new() -> None:
+    batches = DATASET.batches(16, stream())
+    first = batches.next()
+    assert first.shape == (16, 2, 3)
+    assert not torch.equal(batches.next(), first)
+
+
+def test_the_generator_alone_decides_the_batches() -> None:
+    generator = stream()
+    batches = DATASET.batches(16, generator)
+    batches.next()
+    state, position = generator.get_state(), batches.state_dict()
+    expected = batches.next()
+    other = stream(99)
+    resumed = DATASET.batches(16, other)
+    resumed.load_state_dict(position)
+    other.set_state(state)
+    assert torch.equal(resumed.next(), expected)
+
+
+def test_ranks_share_a_batch() -> None:
+    whole = DATASET.batches(16, stream())
+    shares = [DATASET.batches(16, stream(), share) for share in (slice(0, 8), slice(8, 16))]
+    for _ in range(2):
+        assert torch.equal(torch.cat([share.next() for share in shares]), whole.next())
+
+
+def test_real_samples_are_new_so_none_are_held_out() -> None:
+    assert torch.equal(DATASET.real(5, stream(1), heldout=False), DATASET.real(5, stream(1), heldout=True))
+    assert DATASET.heldout() is None
+    assert DATASET.labelled(heldout=False) is None
+    assert DATASET.truth(torch.zeros(4, 2, 3)) == {}

@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wgan_cli.data.sample_files import ENDINGS, read_samples
+from wgan_cli.errors import BadInputError
+
+VALUES = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 0.0]])
+
+
+def _csv(path: Path) -> None:
+    path.write_text("first,second\n" + "\n".join(",".join(map(str, row)) for row in VALUES))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    ".npy": lambda path: np.save(path, VALUES),
+    ".npz": lambda path: np.savez(path, samples=VALUES, seeds=np.arange(3)),
+    ".pt": lambda path: torch.save(torch.from_numpy(VALUES), path),
+    ".csv": _csv,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_each_format_gives_the_same_samples(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    WRITERS[ending](path)
+    samples = read_samples(path)
+    assert samples.dtype == torch.float64
+    assert samples.tolist() == VALUES.tolist()
+
+
+def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
+    np.savez(tmp_path / "x.npz", anything=images)  # the only array needs no name
+    samples = read_samples(tmp_path / "x.npz")
+    assert samples.dtype == torch.uint8
+    assert samples.tolist() == images.tolist()
+
+
+def test_a_csv_needs_no_header(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,2\n\n3,4\n")
+    assert read_samples(tmp_path / "x.csv").tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nothing.npy", None, "no such file"),
+        ("x.npy", b"", r"can't be read as \.npy"),
+        ("x.npy", b"\x93NUMPY\x01\x00", r"can't be read as \.npy"),
+        ("x.npz", b"PK", r"can't be read as \.npz"),
+        ("x.pt", b"junk", r"x\.pt: truncated, damaged, or not"),
+        ("x.csv", b"a,b\n1,2\n3", r"can't be read as \.csv"),
+        ("x.csv", b"a,b\n", "holds no samples"),
+        ("x.csv", b"", "holds no samples"),
+        ("x.csv", b"1,2\n3,word\n", r"can't be read as \.csv"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInputError, match=message) as caught:
+        read_samples(tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "save", "message"),
+    [
+        ("x.npz", lambda path: np.savez(path, a=VALUES, b=VALUES), "no array `samples`, but a, b"),
+        ("x.npy", lambda path: np.save(path, np.array(3.0)), "holds no samples"),
+        ("x.npy", lambda path: np.save(path, np.zeros((0, 4))), "holds no samples"),
+        ("x.npy", lambda path: np.save(path, VALUES + 1j), "complex numbers"),
+        ("x.npy", lambda path: np.save(path, np.array(["word"])), r"can't be read as \.npy"),
+        ("x.pt", lambda path: torch.save({"samples": torch.ones(3)}, path), "holds a dict, not a tensor"),
+    ],
+)
+def test_other_contents_are_refused(tmp_path: Path, name: str, save: Callable[[Path], object], message: str) -> None:
+    save(tmp_path / name)
+    with pytest.raises(BadInputError, match=message):
+        read_samples(tmp_path / name)
+
+
+def test_pickled_code_is_never_run(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(BadInputError, match="can't be read"):
+        read_samples(tmp_path / "x.npy")

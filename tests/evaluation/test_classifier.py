@@ -1,0 +1,81 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.evaluation.helpers import bars
+from wgan_cli.data.normal import Normal
+from wgan_cli.data.resident import ResidentDataset
+from wgan_cli.evaluation.classifier import Classifier, trained_classifier
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset() -> ResidentDataset:
+    images, labels = bars(1000)
+    return ResidentDataset(images, "data.path", labels, *bars(200))
+
+
+def trained(dataset: ResidentDataset) -> Classifier:
+    classifier = trained_classifier(dataset, "bars", CPU)
+    assert classifier is not None
+    return classifier
+
+
+def test_the_classifier_learns_and_is_kept(dataset: ResidentDataset, cache: Path) -> None:
+    classifier = trained(dataset)
+    assert classifier.name == "bars-cnn"
+    assert classifier.accuracy > 0.95
+    images, labels = bars(200)
+    with torch.no_grad():
+        found = classifier.head(classifier.features(images)).argmax(1)
+    assert (found == labels).double().mean().item() == classifier.accuracy
+    (kept,) = cache.iterdir()
+    before = kept.stat().st_mtime_ns
+    again = trained(dataset)
+    assert kept.stat().st_mtime_ns == before
+    assert again.accuracy == classifier.accuracy
+
+
+def test_each_set_of_samples_has_a_classifier_of_its_own(dataset: ResidentDataset, cache: Path) -> None:
+    for samples in (dataset.samples, -dataset.samples):
+        changed = ResidentDataset(samples[:50], "data.path", dataset.labels[:50], *bars(10))
+        trained_classifier(changed, "bars", CPU, epochs=1)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_damaged_classifier_is_trained_again(
+    dataset: ResidentDataset, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = trained(dataset)
+    (kept,) = cache.iterdir()
+    kept.write_bytes(b"junk")
+    again = trained(dataset)
+    assert "training the classifier again" in caplog.text
+    assert again.accuracy == expected.accuracy > 0.95
+
+
+def test_training_it_leaves_the_callers_random_numbers_alone(dataset: ResidentDataset) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    small = ResidentDataset(dataset.samples[:50], "data.path", dataset.labels[:50], *bars(10))
+    trained_classifier(small, "bars", CPU, epochs=1)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    dataset: ResidentDataset, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.write_text("a file")
+    small = ResidentDataset(dataset.samples[:50], "data.path", dataset.labels[:50], *bars(10))
+    with caplog.at_level(logging.WARNING, "wgan"):
+        assert trained_classifier(small, "bars", CPU, epochs=1) is not None
+    assert "the classifier can't be kept" in caplog.text
+    assert cache.read_text() == "a file"
+
+
+def test_data_without_labels_has_no_classifier() -> None:
+    assert trained_classifier(Normal().load(CPU), "normal", CPU) is None

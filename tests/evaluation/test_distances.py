@@ -1,0 +1,82 @@
+import ot
+import pytest
+import torch
+from scipy import stats
+
+from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.critic_fit import CriticFit
+from wgan_cli.evaluation.distances import METHODS, WITH_PLAN, Problem, measure
+from wgan_cli.networks import MlpCritic
+
+
+def normal(count: int, features: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_exact_and_1d_agree_with_scipy_and_pot(p: float) -> None:
+    x, y = normal(40, 1, 0), normal(30, 1, 1) * 2 + 1
+    expected = ot.wasserstein_1d(x[:, 0].numpy(), y[:, 0].numpy(), p=p) ** (1 / p)
+    for method in ("exact", "1d"):
+        assert measure(Problem(x, y, p=p), method).figures[f"w{p:g}"] == pytest.approx(expected, rel=1e-9)
+    if p == 1:
+        assert expected == pytest.approx(stats.wasserstein_distance(x[:, 0], y[:, 0]))
+
+
+def test_every_method_of_w1_or_w2_measures_the_length_of_a_shift() -> None:
+    x = normal(64, 3, 0)
+    shift = torch.tensor([2.0, 0.0, 0.0], dtype=torch.float64)
+    problem = Problem(x, x + shift)
+    assert measure(problem, "exact").figures["w1"] == pytest.approx(2)
+    assert measure(problem, "gaussian").figures["gaussian_w2"] == pytest.approx(2)
+    assert measure(problem, "gaussian").figures["gaussian_w2_squared"] == pytest.approx(4)
+    found = measure(Problem(x, x + shift, p=2, epsilon=0.01), "sinkhorn")
+    assert found.figures["sinkhorn_cost"] == pytest.approx(4, abs=0.01)
+    assert found.figures["sinkhorn_divergence"] == pytest.approx(4, abs=0.01)
+    assert found.figures["converged"] is True
+
+
+def test_a_sliced_shift_is_its_length_times_the_mean_cosine() -> None:
+    x = normal(200, 3, 0)
+    shifted = x + torch.tensor([2.0, 0.0, 0.0], dtype=torch.float64)
+    found = measure(Problem(x, shifted), "sliced").figures["sliced_w1"]
+    assert found == pytest.approx(2 * 0.5, rel=0.1)  # the mean of |cos| over the sphere is 1/2
+    assert measure(Problem(x, shifted, seed=1), "sliced").figures["sliced_w1"] != found
+
+
+def test_plans_have_the_sets_as_their_margins() -> None:
+    x, y = normal(12, 2, 0), normal(9, 2, 1)
+    for method in WITH_PLAN:
+        plan = measure(Problem(x, y), method).plan
+        assert plan is not None
+        torch.testing.assert_close(plan.sum(1), torch.full((12,), 1 / 12, dtype=torch.float64), atol=1e-5, rtol=0)
+        torch.testing.assert_close(plan.sum(0), torch.full((9,), 1 / 9, dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+def test_the_critics_figures_have_their_names() -> None:
+    fit = CriticFit(steps=20, batch_size=16, critic=MlpCritic(hidden=(8,)))
+    figures = measure(Problem(normal(50, 2, 0), normal(50, 2, 1) + 3, fit=fit), "critic").figures
+    assert list(figures) == ["gap", "lipschitz", "w1_estimate"]
+    assert figures["gap"] == pytest.approx(figures["w1_estimate"] * figures["lipschitz"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_figures_are_plain_numbers(method: str) -> None:
+    fit = CriticFit(steps=2, batch_size=4, critic=MlpCritic(hidden=(4,)))
+    figures = measure(Problem(normal(6, 1, 0), normal(5, 1, 1), fit=fit), method).figures
+    assert {type(value) for value in figures.values()} <= {float, bool}
+
+
+@pytest.mark.parametrize(
+    ("problem", "method", "message"),
+    [
+        (Problem(normal(4, 2, 0), normal(4, 3, 0)), "exact", "samples of A have 2 values, those of B 3"),
+        (Problem(normal(4, 2, 0), normal(4, 2, 0)), "best", "unknown; allowed: exact"),
+        (Problem(normal(4, 2, 0), normal(4, 2, 0)), "1d", "have 2 values, not one"),
+        (Problem(normal(1, 2, 0), normal(4, 2, 0)), "gaussian", "at least 2 samples"),
+        (Problem(normal(4, 2, 0), normal(4, 2, 0), epsilon=-1.0), "sinkhorn", "epsilon"),
+    ],
+)
+def test_sets_that_do_not_fit_are_refused(problem: Problem, method: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        measure(problem, method)

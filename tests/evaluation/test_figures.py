@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.evaluation.helpers import bars
+from tests.helpers import TINY_MNIST
+from wgan_cli.config.load import load_config
+from wgan_cli.data.normal import Normal
+from wgan_cli.evaluation.classifier import Classifier
+from wgan_cli.evaluation.figures import class_figures, critic_figures, evaluate, set_distances
+from wgan_cli.networks import MlpCritic
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.training.loop import train_run
+
+CPU = torch.device("cpu")
+
+
+def test_sets_of_images_are_apart_by_their_shift() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(40, 1, 8, 8)
+    found = set_distances(images + 0.5, images)
+    assert found["truth/w1"] == pytest.approx(0.5 * 8, rel=1e-4)
+    assert found["truth/sinkhorn_divergence"] == pytest.approx(0.5 * 8, rel=0.02)
+    assert 0 < found["truth/sliced_w1"] < found["truth/w1"]
+
+
+def test_the_critic_is_measured_on_both_splits() -> None:
+    dataset = Normal(mean=3.0).load(CPU)
+    critic = MlpCritic(hidden=()).build((1,))
+    with torch.no_grad():
+        critic[1].weight.fill_(2.0)
+    found = critic_figures(critic, torch.zeros(5000, 1), dataset, torch.Generator().manual_seed(0))
+    for split in ("train", "heldout"):
+        assert found[f"critic/gap_{split}"] == pytest.approx(6, abs=0.2)  # the slope is 2 and the shift 3
+        assert found[f"critic/lipschitz_{split}"] == pytest.approx(2)
+        assert found[f"critic/w1_{split}"] == pytest.approx(3, abs=0.1)
+
+
+class BarHeights(nn.Module):
+    """The mean brightness at each of the ten heights: a classifier of bars that needs no training."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = images.mean((1, 3))[:, 3:23]
+        return rows.reshape(len(images), 10, 2).mean(2)
+
+
+def test_classes_are_counted_and_features_compared() -> None:
+    classifier = Classifier("bars-cnn", BarHeights(), nn.Identity(), accuracy=1.0)
+    images, labels = bars(200)
+    real, other = bars(300)[0], bars(400)[0]
+    fair = class_figures(classifier, images, real, other)
+    assert fair["accuracy/bars-cnn"] == 1
+    assert [fair[f"class_share/{label}"] for label in range(10)] == pytest.approx([0.1] * 10)
+    assert fair["class_share/least"] == fair["class_share/greatest"] == pytest.approx(0.1)
+    one_class = class_figures(classifier, images[labels == 3], real, other)
+    assert one_class["class_share/3"] == one_class["class_share/greatest"] == 1
+    assert one_class["class_share/least"] == 0
+    assert one_class["frechet/bars-cnn"] > 10 * one_class["frechet/bars-cnn_floor"]
+
+
+def test_a_normal_is_measured_against_its_own_law(tmp_path: Path) -> None:
+    config = load_config("normal_gp", ["training.iterations=5"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    figures = evaluate(loaded, 500, seed=0)
+    assert figures["step"] == 5
+    assert figures["samples"] == 500
+    for name in ("w1", "w2", "gaussian_w2"):
+        assert 0 < figures[f"truth/{name}_floor"] < figures[f"truth/{name}"]
+    samples = loaded.sample(range(500))
+    assert figures["samples/mean"] == pytest.approx(samples.mean().item())
+    assert evaluate(loaded, 500, seed=0) == figures
+    assert evaluate(loaded, 500, seed=7) != figures
+
+
+def test_images_are_measured_against_held_out_ones(tmp_path: Path, made_up_mnist: Path) -> None:
+    tiny = [option.removeprefix("--set=") for option in TINY_MNIST]
+    config = load_config("mnist_gp", [*tiny, f"data.root={made_up_mnist}", "training.iterations=2"])
+    figures = evaluate(load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU), 2000, seed=0)
+    assert figures["samples"] == 16  # half of the 32 held-out images
+    for name in ("truth/w1", "truth/sliced_w1", "truth/sinkhorn_divergence", "frechet/mnist-cnn"):
+        assert figures[name] > figures[f"{name}_floor"]
+    assert {"critic/gap_train", "critic/gap_heldout", "class_share/least"} <= figures.keys()

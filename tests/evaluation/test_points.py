@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.points import read_points
+
+
+def read(source: object, most: int = 10) -> torch.Tensor:
+    return read_points(str(source), most, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_numbers_become_points(tmp_path: Path, kind: type) -> None:
+    values = np.array([[1, 2], [3, 4], [-1, 0]], dtype=kind)
+    np.save(tmp_path / "x.npy", values)
+    points = read(tmp_path / "x.npy")
+    assert points.dtype == torch.float64
+    assert points.tolist() == values.tolist()
+
+
+def test_images_of_bytes_are_scaled_and_flattened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", samples=np.array([0, 255, 51, 51], dtype=np.uint8).reshape(2, 2, 1, 1))
+    points = read(tmp_path / "x.npz")
+    assert points.shape == (2, 2)
+    assert points.flatten().tolist() == pytest.approx([-1, 1, -0.6, -0.6])
+
+
+def test_of_too_many_samples_some_are_drawn_without_replacement(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(100.0))
+    drawn = read(tmp_path / "x.npy", 30)
+    assert drawn.shape == (30, 1)
+    assert drawn.unique().numel() == 30
+
+
+def test_real_mnist_by_name(real_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WGAN_DATA", str(real_mnist))
+    assert read("mnist:test", 7).shape == (7, 784)
+
+
+def test_a_split_by_name_is_scaled(made_up_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WGAN_DATA", str(made_up_mnist))
+    points = read("mnist:test", 100)
+    assert points.shape == (32, 784)
+    assert points.min() == -1
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.arange(3.0))
+    assert read("~/x.npy").shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.txt", b"", r"is not a \.npy, \.npz, \.pt, \.csv file, nor one of mnist:train"),
+        ("mnist:both", None, r"is not a \.npy, \.npz, \.pt, \.csv file, nor one of mnist:train"),
+        ("x.csv", b"1,nan\n", "not finite"),
+        ("x.csv", b"1,-inf\n", "not finite"),
+    ],
+)
+def test_bad_sources_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(name).write_bytes(content)
+    with pytest.raises(BadInputError, match=message) as caught:
+        read(name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)

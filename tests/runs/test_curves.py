@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import TINY_MNIST, metrics
+from wgan_cli.config.load import load_config
+from wgan_cli.errors import BadInputError
+from wgan_cli.runs.curves import read_curves
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.training.loop import train_run
+
+CPU = torch.device("cpu")
+
+
+def trained(config: str, out: Path, *overrides: str) -> Path:
+    return train_run(load_config(config, ["training.iterations=2", *overrides]), CPU, out=out, name="x")
+
+
+def test_figures_and_samples_of_plain_values_are_read(tmp_path: Path) -> None:
+    path = trained("normal_gp", tmp_path / "run", "output.log_every=1")
+    (curves,) = read_curves([path], count=7)
+    assert curves.name == "run"
+    assert [line["step"] for line in curves.lines] == [1, 2]
+    assert curves.lines == metrics(path)
+    assert curves.samples is not None
+    assert torch.equal(curves.samples, load_run(str(path), CPU).sample(range(7)))
+    assert list(curves.grids) == [2]
+
+
+def test_runs_of_images_show_their_grids(tmp_path: Path, made_up_mnist: Path) -> None:
+    tiny = [option.removeprefix("--set=") for option in TINY_MNIST]
+    path = trained("mnist_gp", tmp_path / "run", *tiny, f"data.root={made_up_mnist}", "output.sample_every=1")
+    (curves,) = read_curves([path])
+    assert curves.samples is None
+    assert list(curves.grids) == [1, 2]
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    paths = [trained("normal_gp", tmp_path / name) for name in ("a/run", "b/run", "c/other")]
+    assert [curves.name for curves in read_curves(paths, count=1)] == [str(paths[0]), str(paths[1]), "other"]
+
+
+def test_a_folder_without_figures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="name a run's folder"):
+        read_curves([tmp_path])

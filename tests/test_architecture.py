@@ -1,0 +1,51 @@
+"""The order of the rooms: each imports only those that stand above it. Imports inside functions count too."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import wgan_cli
+
+ROOMS = """spec errors streams files devices transport lipschitz networks objectives optimizers data config plots runs
+training sampling evaluation cli""".split()  # noqa: SIM905
+PACKAGE = Path(wgan_cli.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def imports(module: str) -> set[str]:
+    """The full names that the file of `module` imports, anywhere in it."""
+    nodes = list(ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    sources = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return names | {f"{'.' * node.level}{node.module or ''}.{alias.name}" for node in sources for alias in node.names}
+
+
+def own_imports(module: str) -> set[str]:
+    """The modules of the package that `module` imports, except the package itself for its version."""
+    names = {name for name in imports(module) - {"wgan_cli.__version__"} if name.startswith((".", "wgan_cli"))}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names}
+
+
+def room_of(module: str) -> str:
+    """The name in `ROOMS`; another one for imports that name no room (`import wgan_cli`, `from . import`)."""
+    return module.split(".")[1] if module.startswith("wgan_cli.") else module
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in ("wgan_cli", "wgan_cli.__main__")])
+def test_a_room_imports_only_rooms_above_it(module: str) -> None:
+    allowed = ROOMS[: ROOMS.index(room_of(module)) + 1]
+    assert [name for name in sorted(own_imports(module)) if room_of(name) not in allowed] == []
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    TopologicalSorter({module: own_imports(module) for module in MODULES if module != "wgan_cli"}).prepare()
+
+
+@pytest.mark.parametrize(("library", "room"), [("matplotlib", "wgan_cli.plots"), ("typer", "wgan_cli.cli")])
+def test_only_one_room_imports_a_large_library(library: str, room: str) -> None:
+    assert [module for module in MODULES if library in {name.split(".")[0] for name in imports(module)}] == [room]

@@ -1,0 +1,126 @@
+import ctypes
+import os
+
+import pytest
+import torch
+
+from wgan_cli import devices
+from wgan_cli.devices import SMALL_WORK, deterministic_kernels, pick_device, pick_threads, tune_process
+from wgan_cli.errors import BadInputError
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch as it is on a machine with two CUDA devices, as far as `pick_device` asks."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", lambda *_, device: None)
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_accelerator")
+def test_auto_is_the_cpu_where_there_is_nothing_better() -> None:
+    assert pick_device("auto") == torch.device("cpu")
+    assert pick_device("auto", 1) == torch.device("cpu")
+
+
+@pytest.mark.usefixtures("no_accelerator")
+def test_auto_is_mps_for_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("mps")
+    assert pick_device("auto", 0) == torch.device("cpu")  # gloo, which ranks talk through, knows no MPS
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_rank_of_a_machine_takes_a_gpu_of_its_own() -> None:
+    assert [pick_device("auto", rank) for rank in (None, 0, 1)] == list(map(torch.device, ("cuda", "cuda:0", "cuda:1")))
+    assert pick_device("cuda", 1) == torch.device("cuda:1")
+    assert pick_device("cuda", 3) == torch.device("cuda:1")
+    assert pick_device("cuda:0", 1) == torch.device("cuda:0")  # as asked
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_rank_takes_the_only_gpu_that_slurm_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert pick_device("cuda", 1) == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("abacus", "use auto or cpu"), ("meta", "computes on cpu, cuda or mps"), ("cuda:99", "use auto or cpu")],
+)
+def test_a_device_that_is_not_here_is_refused_by_its_name(name: str, reason: str) -> None:
+    with pytest.raises(BadInputError, match=f"^--device {name}: not available here .*{reason}") as caught:
+        pick_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_threads_leave_room_for_a_busy_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(devices, "busy_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert (pick_threads(SMALL_WORK), pick_threads(SMALL_WORK - 1)) == (5, 1)
+    assert pick_threads(SMALL_WORK, previous=8) == 8  # a run that goes on
+    monkeypatch.setattr(devices, "busy_cores", lambda: 12)
+    assert pick_threads(SMALL_WORK) == 1
+    monkeypatch.setattr("os.cpu_count", lambda: 64)  # this process has its own eight of 64
+    assert pick_threads(SMALL_WORK) == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert pick_threads(1, previous=2) == 8
+
+
+def test_busy_cores_are_the_median_of_the_other_running_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([4, 4, 1, 9, 4, 2, 7])  # this thread among them
+    monkeypatch.setattr(devices.Path, "read_text", lambda *_, **__: f"0.52 0.40 0.31 {next(counts)}/512 12345\n")
+    assert devices.busy_cores() == 3
+
+
+def test_a_system_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    tune_process("highest", 1)
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", None)  # not even looked for
+    tune_process("highest", 1)
+    assert torch.get_num_threads() == 1
+
+
+def test_products_are_as_exact_as_the_config_says() -> None:
+    try:
+        for precision in ("high", "medium", "highest"):
+            tune_process(precision, 1)
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cudnn.allow_tf32 == (precision != "highest")
+    finally:
+        tune_process("highest", 1)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_deterministic_kernels_are_used_inside_the_context_alone(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+
+    def fail() -> None:
+        with deterministic_kernels(enabled):
+            assert torch.are_deterministic_algorithms_enabled() == enabled
+            assert torch.backends.cudnn.benchmark != enabled
+            raise ValueError("a failure in training")
+
+    with pytest.raises(ValueError, match="a failure in training"):
+        fail()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+
+
+def test_deterministic_kernels_fix_the_workspace_of_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    with deterministic_kernels(True):
+        assert os.environ == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}

@@ -1,0 +1,100 @@
+"""`import wgan_cli`: what Python programs and notebooks use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import wgan_cli as wgan
+
+TINY = ["training.iterations=2", "training.batch_size=8", "training.average=0.9"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return wgan.train(wgan.load_config("normal_gp", TINY), out, device="cpu")
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    code = "import sys, wgan_cli; print('torch' in sys.modules, wgan_cli.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.stdout.split() == ["False", wgan.__version__]
+
+
+def test_all_names_exist() -> None:
+    assert all(hasattr(wgan, name) for name in wgan.__all__)
+
+
+def test_a_config_is_loaded_by_name_or_path(tmp_path: Path) -> None:
+    config = wgan.load_config("normal_gp", ["training.iterations=500"])
+    assert config.training.iterations == 500
+    (tmp_path / "mine.yaml").write_text(config.to_yaml())
+    assert wgan.load_config(tmp_path / "mine.yaml") == wgan.load_config(str(tmp_path / "mine.yaml")) == config
+
+
+def test_a_run_is_trained_and_loaded(trained: Path) -> None:
+    run = wgan.load_run(trained, device="cpu")
+    assert run.config == wgan.load_config("normal_gp", TINY)
+    assert run.step == 2
+    samples = run.sample(range(10))
+    assert samples.shape == (10, 1)
+    assert run.critic(samples).shape == (10,)
+    assert not torch.equal(samples, wgan.load_run(trained, device="cpu", raw=True).sample(range(10)))
+
+
+def test_a_run_goes_on_with_resume(tmp_path: Path) -> None:
+    for iterations in (2, 4):
+        config = wgan.load_config("normal_gp", [*TINY, f"training.iterations={iterations}"])
+        assert wgan.train(config, tmp_path / "run", resume=True, device="cpu") == tmp_path / "run"
+        assert wgan.load_run(tmp_path / "run").step == iterations
+
+
+def test_runs_without_a_folder_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = wgan.load_config("normal_gp", TINY)
+    Path("mine.yaml").write_text(config.to_yaml())
+    assert wgan.train(config, device="cpu") == Path("runs/run-0001")
+    assert wgan.train("mine.yaml", device="cpu") == Path("runs/mine-0001")
+
+
+@pytest.mark.parametrize("convert", [torch.tensor, np.array, list])
+def test_the_distance_of_a_shift_is_its_length(convert: type) -> None:
+    values = [[0.0, 0.0], [1.0, 5.0], [2.0, -3.0]]
+    shifted = [[x + 3, y + 4] for x, y in values]
+    assert wgan.distance(convert(values), convert(shifted))["w1"] == pytest.approx(5)
+    assert wgan.distance(convert(values), convert(shifted), p=2)["w2"] == pytest.approx(5)
+    assert wgan.distance(convert(values), convert(shifted), "gaussian")["gaussian_w2"] == pytest.approx(5)
+
+
+def test_samples_of_any_shape_have_a_distance(trained: Path) -> None:
+    samples = wgan.load_run(trained, device="cpu").sample(range(50)).requires_grad_()
+    assert wgan.distance(samples, samples)["w1"] == 0
+    assert wgan.distance(samples[:, 0], samples[:, 0] + 3)["w1"] == pytest.approx(3)
+    images = torch.zeros(4, 1, 5, 5)
+    assert wgan.distance(images, images + 1)["w1"] == pytest.approx(5)
+
+
+def test_the_seed_chooses_the_directions() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    one, same, other = (wgan.distance(x, y, "sliced", seed=seed)["sliced_w1"] for seed in (0, 0, 1))
+    assert one == same != other
+
+
+def test_mistakes_raise_wgan_errors(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(wgan.BadInputError, match=r"did you mean mnist_gp\?"):
+        wgan.load_config("mnist_pg")
+    with pytest.raises(wgan.BadInputError, match=r"--set sede=1: sede: unknown key; did you mean seed\?"):
+        wgan.load_config("normal_gp", ["sede=1"])
+    with pytest.raises(wgan.BadInputError, match="holds a run"):
+        wgan.train("normal_gp", trained)
+    with pytest.raises(wgan.BadInputError, match="not available here"):
+        wgan.train("normal_gp", tmp_path / "new", device="abacus")
+    with pytest.raises(wgan.WganError, match="nothing: no such run folder"):
+        wgan.load_run(tmp_path / "nothing")
+    with pytest.raises(wgan.BadInputError, match="unknown; allowed: exact"):
+        wgan.distance([[0.0]], [[1.0]], "best")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,203 @@
+"""Every engine computes what the eager one does. Graphs need a GPU: here, the memory they would hold is checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.training.helpers import CASES, CPU, STRATEGIES, apart, case, weights
+from wgan_cli import optimizers
+from wgan_cli.config.load import load_config
+from wgan_cli.errors import BadInputError
+from wgan_cli.training.distributed import ALONE, World
+from wgan_cli.training.engine import ENGINES, CompileEngine, Engine, GraphEngine, Outcome, pick_engine
+from wgan_cli.training.trainer import Trainer
+
+
+@pytest.mark.usefixtures("in_float64")
+@pytest.mark.parametrize(("network", "strategy"), CASES)
+def test_compiled_steps_are_eager_steps(network: str, strategy: str, made_up_mnist: Path) -> None:
+    eager = Trainer(case(network, strategy, made_up_mnist), CPU)
+    compiled = Trainer(case(network, strategy, made_up_mnist, "training.engine=compile"), CPU)
+    before = weights(eager)
+    assert apart(eager, compiled) < 1e-10
+    assert (weights(eager) - before).norm() > 0.01 * before.norm()  # they did move
+
+
+def test_compiled_steps_are_near_eager_ones_in_float32(made_up_mnist: Path) -> None:
+    eager, compiled = (
+        Trainer(case("mlp", STRATEGIES[0], made_up_mnist, f"training.engine={name}"), CPU)
+        for name in ("eager", "compile")
+    )
+    assert apart(eager, compiled) < 1e-4
+
+
+class Replay:
+    """A CUDA graph's behaviour on the CPU: each replay runs what was captured, and writes into the same tensors."""
+
+    def __init__(self, iteration: Callable[[], Outcome], outcome: Outcome) -> None:
+        self.iteration, self.outcome = iteration, outcome
+
+    def replay(self) -> None:
+        figures, *batches = self.iteration()
+        held, *held_batches = self.outcome
+        for name, value in figures.items():
+            held[name].copy_(value)
+        for here, batch in zip(held_batches, batches, strict=True):
+            here.copy_(batch)
+
+
+class GraphOnCpu(GraphEngine):
+    """Warms up, captures and replays as `GraphEngine` does, without CUDA."""
+
+    captures = 0
+
+    @classmethod
+    def check(cls, device: torch.device, world: World) -> None:
+        return
+
+    def warm_up(self, iteration: Callable[[], Outcome]) -> Outcome:
+        figures, real, fake = iteration()
+        self.outcome = {name: value.clone() for name, value in figures.items()}, real.clone(), fake.clone()
+        return figures, real, fake
+
+    def capture(self, iteration: Callable[[], Outcome]) -> tuple[Any, Outcome]:
+        self.captures += 1
+        return Replay(iteration, self.outcome), self.outcome
+
+
+@pytest.fixture
+def graph_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`training.engine: graph` works here. torch refuses capturable optimizers of tensors on the CPU: they are built
+    as others are, but for their rate, which is a tensor all the same."""
+
+    def build(build: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+        def with_tensor_rate(spec: optimizers.OptimizerSpec, parameters: Any, capturable: bool) -> Any:
+            optimizer = build(spec, parameters)
+            if capturable:
+                optimizer.param_groups[0]["lr"] = torch.tensor(spec.lr)
+            return optimizer
+
+        return with_tensor_rate
+
+    monkeypatch.setitem(ENGINES, "graph", GraphOnCpu)
+    for kind in (optimizers.Adam, optimizers.RmsProp):
+        monkeypatch.setattr(kind, "build", build(kind.build))
+
+
+def graph_case(network: str, strategy: str, mnist: Path, engine: str = "graph") -> Trainer:
+    rmsprop = "{kind: rmsprop, lr: 1.0e-3, decay: linear}"
+    clips = (f"optimizer={{generator: {rmsprop}, critic: {rmsprop}}}",) if "clip" in strategy else ()
+    more = (*clips, "training.iterations=8", f"training.engine={engine}")
+    return Trainer(case(network, strategy, mnist, *more), CPU)
+
+
+class Gathers(TorchDispatchMode):
+    """Notes where the tensors are that `data[chosen]` reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.aten.index:
+            self.places += [args[0].data_ptr(), *(chosen.data_ptr() for chosen in args[1])]
+        return func(*args, **(kwargs or {}))
+
+
+def places(trainer: Trainer) -> dict[str, int]:
+    """The address of each tensor that a captured iteration reads or writes."""
+    networks = trainer.networks.named().items()
+    found = {f"{net} {name}": value.data_ptr() for net, module in networks for name, value in module.named_parameters()}
+    for name, optimizer in trainer.optimizers.items():
+        found[f"{name} rate"] = optimizer.param_groups[0]["lr"].data_ptr()
+        for i, state in enumerate(optimizer.state.values()):
+            found |= {f"{name} {i} {key}": value.data_ptr() for key, value in state.items()}
+    return found
+
+
+@pytest.mark.usefixtures("graph_on_cpu")
+@pytest.mark.parametrize(("network", "strategy"), CASES)
+def test_what_a_graph_holds_stays_in_its_place(network: str, strategy: str, made_up_mnist: Path) -> None:
+    """A graph reads and writes the memory it was captured with: nothing may move from iteration to iteration."""
+    trainer = graph_case(network, strategy, made_up_mnist)
+    trainer.iterate()
+    before = places(trainer)
+    rates, gathers = set(), []
+    for _ in range(7):
+        with Gathers() as gather:
+            trainer.iterate()
+        gathers.append(gather.places)
+        rates.add(trainer.optimizers["critic"].param_groups[0]["lr"].item())
+    assert places(trainer) == before
+    assert gathers == [gathers[0]] * 7  # images and the drawn indices
+    assert bool(gathers[0]) == (network == "conv")
+    assert len(rates) == 7  # it decays in place
+
+
+@pytest.mark.usefixtures("graph_on_cpu", "in_float64")
+@pytest.mark.parametrize(("network", "strategy"), CASES)
+def test_replayed_steps_are_eager_steps(network: str, strategy: str, made_up_mnist: Path) -> None:
+    eager, graph = (graph_case(network, strategy, made_up_mnist, engine) for engine in ("eager", "graph"))
+    assert apart(eager, graph, iterations=8) < 1e-10
+
+
+@pytest.mark.usefixtures("graph_on_cpu")
+def test_a_loaded_state_is_captured_anew(made_up_mnist: Path) -> None:
+    """Moments were replaced: what was captured before reads the old ones."""
+    trainer = graph_case("mlp", STRATEGIES[0], made_up_mnist)
+    for _ in range(6):
+        trainer.iterate()
+    assert trainer.engine.captures == 1
+    trainer.load_state_dict(trainer.state_dict())
+    for _ in range(GraphEngine.WARM_UP + 2):
+        trainer.iterate()
+    assert trainer.engine.captures == 2
+
+
+def test_a_graph_is_captured_after_its_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Captured:
+        def replay(self) -> None:
+            calls.append("replay")
+
+    graph = GraphEngine([])
+    monkeypatch.setattr(graph, "warm_up", lambda _: calls.append("warm-up"))
+    monkeypatch.setattr(graph, "capture", lambda _: (calls.append("capture"), (Captured(), "outcome"))[1])
+    outcomes = [graph.execute(lambda: ({}, torch.ones(1), torch.ones(1))) for _ in range(5)]
+    assert calls == ["warm-up"] * 3 + ["capture", "replay", "replay"]
+    assert outcomes[3:] == ["outcome", "outcome"]
+
+
+def test_eager_execution_adds_nothing() -> None:
+    outcome: tuple[dict[str, Tensor], Tensor, Tensor] = {}, torch.ones(1), torch.ones(1)
+    engine = Engine([])
+    engine.reset()
+    assert engine.execute(lambda: outcome) is outcome
+    assert not engine.capturable
+
+
+def test_auto_is_graph_on_one_gpu_and_eager_elsewhere() -> None:
+    cuda, ranks = torch.device("cuda"), World(0, 2)
+    assert pick_engine("auto", cuda, ALONE) is GraphEngine
+    assert pick_engine("auto", cuda, ranks) is Engine
+    assert pick_engine("auto", CPU, ALONE) is Engine
+    assert pick_engine("compile", cuda, ranks) is CompileEngine
+    for device, world, where in ((CPU, ALONE, "device cpu"), (cuda, ranks, "2 ranks")):
+        with pytest.raises(BadInputError, match=f"graph needs one GPU, but this is {where}; use auto"):
+            pick_engine("graph", device, world)
+
+
+def test_what_a_compiled_step_cannot_hold_is_refused() -> None:
+    for override, message in (
+        ("generator.norm=batch", "generator.norm: batch norm keeps a state, which training.engine: compile can't hold"),
+        ("critic.dropout=0.1", "critic.dropout: dropout draws other numbers under training.engine: compile"),
+    ):
+        load_config("normal_clip", [override, "training.engine=eager"])
+        with pytest.raises(BadInputError, match=message):
+            load_config("normal_clip", [override, "training.engine=compile"])

@@ -1,0 +1,186 @@
+import math
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers import metrics
+from tests.training.helpers import CPU, quick
+from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.runs.checkpoints import checkpoints, read_newest, sealed
+from wgan_cli.training.loop import train_run
+from wgan_cli.training.trainer import Trainer
+
+SPEEDS = {"speed/iterations_per_second", "speed/images_per_second"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `quick()`. Do not write to it."""
+    return train_run(quick(), CPU, out=tmp_path_factory.mktemp("finished") / "run", name="x")
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of `quick()`, of this test alone."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    """The weights in the newest checkpoint."""
+    state = read_newest(path)
+    assert state is not None
+    return {f"{net}.{name}": value for net in ("generator", "critic") for name, value in state[net].items()}
+
+
+def test_a_run_writes_what_the_design_promises(finished: Path) -> None:
+    assert sorted(p.name for p in finished.iterdir() if not p.name.startswith((".", "events"))) == [
+        "checkpoints",
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "samples",
+        "status.json",
+    ]
+    assert [line["step"] for line in metrics(finished)] == [2, 4, 6]
+    assert [p.stem for p in sorted((finished / "samples").iterdir())] == ["000000003", "000000006"]
+    assert [p.stem for p in checkpoints(finished)] == ["000000006", "000000004"]
+    names = {"critic/gap", "critic/real", "critic/fake", "critic/penalty", "critic/loss", "critic/lipschitz"}
+    names |= {"critic/w1", "generator/loss", "samples/mean", "samples/std", "truth/w1"}
+    assert names | SPEEDS <= metrics(finished)[-1].keys()
+
+
+@pytest.mark.parametrize("name", ["normal_gp", "normal512_clip", "mnist"])
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, name: str, made_up_mnist: Path) -> None:
+    images = (f"data={{kind: mnist, root: {made_up_mnist}}}",) if name == "mnist" else ()
+    config = quick("normal_gp" if images else name, *images, "output.log_every=1", iterations=9)
+    whole = train_run(config, CPU, out=tmp_path / "whole", name="x")
+    part = Path(shutil.copytree(whole, tmp_path / "part"))
+    # Take the end away, as a crash after the checkpoint of iteration 8 would.
+    checkpoints(part)[0].unlink()
+    resumed = train_run(config, CPU, out=part, name="x", resume=True)
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(resumed)[key], value), key
+    for one, other in zip(metrics(whole), metrics(resumed), strict=True):
+        assert {k: v for k, v in one.items() if k not in SPEEDS} == {k: v for k, v in other.items() if k not in SPEEDS}
+
+
+def test_logging_more_often_changes_nothing_in_training(tmp_path: Path) -> None:
+    configs = (quick("normal_gp", f"output.log_every={every}", f"output.sample_every={every}") for every in (1, 6))
+    often, seldom = (train_run(config, CPU, out=tmp_path / str(i), name="x") for i, config in enumerate(configs))
+    assert all(torch.equal(weights(often)[key], value) for key, value in weights(seldom).items())
+
+
+def test_a_signal_stops_a_run_after_its_iteration_and_saves_it(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterate = Trainer.iterate
+
+    def interrupted(trainer: Trainer):
+        outcome = iterate(trainer)
+        if trainer.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "iterate", interrupted)
+        with pytest.raises(
+            WganError, match="SIGINT: stopped at iteration 3 of 6, and saved there; go on with"
+        ) as caught:
+            train_run(quick(), CPU, out=tmp_path / "run", name="x")
+    assert caught.value.exit_code == ExitCode.STOPPED
+    assert [path.stem for path in checkpoints(tmp_path / "run")] == ["000000003"]
+    resumed = train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True)
+    assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(finished).items())
+
+
+def test_resume_starts_a_run_that_is_not_there_and_leaves_one_that_is_done(tmp_path: Path) -> None:
+    first = train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True)
+    before = (first / "metrics.jsonl").read_bytes()
+    assert train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True) == first
+    assert (first / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_may_go_on_for_longer(run: Path) -> None:
+    train_run(quick(iterations=10), CPU, out=run, name="x", resume=True)
+    assert [line["step"] for line in metrics(run)] == [2, 4, 6, 8, 10]
+
+
+def test_resume_refuses_another_config_by_its_keys(run: Path) -> None:
+    before = contents(run)
+    with pytest.raises(BadInputError, match=r"another config, in lipschitz\.weight, seed;"):
+        train_run(quick("normal_gp", "seed=1", "lipschitz.weight=1"), CPU, out=run, name="x", resume=True)
+    assert contents(run) == before
+
+
+def test_a_checkpoint_of_other_shapes_is_refused(run: Path) -> None:
+    for checkpoint in checkpoints(run):
+        state = torch.load(checkpoint, weights_only=True)
+        state["critic"] = {name: value[:1] for name, value in state["critic"].items()}
+        checkpoint.write_bytes(sealed(state))
+    with pytest.raises(BadInputError, match="does not fit its own config"):
+        train_run(quick(iterations=10), CPU, out=run, name="x", resume=True)
+
+
+def test_a_finished_run_is_not_touched_and_not_shortened(run: Path) -> None:
+    before = contents(run)
+    train_run(quick(), CPU, out=run, name="x", resume=True)
+    with pytest.raises(BadInputError, match=r"at iteration 6 already, beyond training\.iterations: 4"):
+        train_run(quick(iterations=4), CPU, out=run, name="x", resume=True)
+    assert contents(run) == before
+
+
+def test_divergence_stops_with_its_own_code_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    blown_up = quick(
+        "normal_gp",
+        "lipschitz={kind: none}",
+        "optimizer.critic={kind: rmsprop, lr: 1e30}",
+        "output.checkpoint_every=1",
+    )
+    with pytest.raises(WganError, match=r"diverged: .* at iteration \d+") as caught:
+        train_run(blown_up, CPU, out=tmp_path / "run", name="x")
+    assert caught.value.exit_code == ExitCode.DIVERGED
+    for path in checkpoints(tmp_path / "run"):
+        state = torch.load(path, weights_only=True)
+        assert all(value.isfinite().all() for net in ("generator", "critic") for value in state[net].values())
+    for line in metrics(tmp_path / "run"):
+        assert all(math.isfinite(value) for value in line.values())
+
+
+@pytest.mark.parametrize("overrides", [("output.log_every=1000", "output.sample_every=1"), ("output.log_every=1",)])
+@pytest.mark.parametrize("data", ["normal", "mnist"])
+def test_weights_that_blow_up_are_divergence_on_every_path(
+    tmp_path: Path, overrides: tuple[str, ...], data: str, made_up_mnist: Path
+) -> None:
+    images = (f"data={{kind: mnist, root: {made_up_mnist}}}",) if data == "mnist" else ()
+    rates = ("optimizer.generator.lr=1e38", "optimizer.critic.lr=1e38")
+    with pytest.raises(WganError, match="diverged") as caught:
+        train_run(quick("normal_gp", *images, *rates, *overrides), CPU, out=tmp_path / "run", name="x")
+    assert caught.value.exit_code == ExitCode.DIVERGED
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_deterministic_kernels_are_used_where_the_config_says(
+    deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    iterate = Trainer.iterate
+
+    def spy(trainer: Trainer):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return iterate(trainer)
+
+    monkeypatch.setattr(Trainer, "iterate", spy)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    config = quick("normal_gp", f"training.deterministic={str(deterministic).lower()}")
+    train_run(config, CPU, out=tmp_path / "run", name="x")
+    assert seen == [deterministic] * 6
+    assert not torch.are_deterministic_algorithms_enabled()

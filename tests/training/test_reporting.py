@@ -1,0 +1,152 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import metrics
+from tests.training.helpers import CPU, differing, quick
+from wgan_cli.errors import ExitCode, WganError
+from wgan_cli.training import reporting
+from wgan_cli.training.loop import train_run
+from wgan_cli.training.reporting import Reporter, Stopwatch, in_short
+from wgan_cli.training.trainer import Trainer
+
+
+@pytest.mark.parametrize("name", ["normal_gp", "images"])
+def test_figures_agree_with_each_other(name: str, made_up_mnist: Path) -> None:
+    images = (f"data={{kind: mnist, root: {made_up_mnist}}}",) if name == "images" else ()
+    trainer = Trainer(quick("normal_gp", *images), CPU)
+    reporter = Reporter(trainer)
+    for _ in range(4):
+        figures = reporter.figures(*trainer.iterate())
+        assert figures["critic/gap"] == pytest.approx(figures["critic/real"] - figures["critic/fake"], abs=1e-5)
+        assert figures["critic/loss"] == pytest.approx(figures["critic/penalty"] - figures["critic/gap"], abs=1e-5)
+        assert figures["critic/w1"] == pytest.approx(figures["critic/gap"] / figures["critic/lipschitz"])
+        ratio = figures["speed/images_per_second"] / figures["speed/iterations_per_second"]
+        assert ratio == pytest.approx(2 * 16)
+        assert ("critic/gap_heldout" in figures) == (name == "images")
+        assert ("truth/w1" in figures) == (name == "normal_gp")
+
+
+def test_reports_of_images_compare_with_held_out_ones(tmp_path: Path, made_up_mnist: Path) -> None:
+    images = f"data={{kind: mnist, root: {made_up_mnist}}}"
+    logged = metrics(train_run(quick("normal_gp", images), CPU, out=tmp_path / "run", name="x"))
+    assert [line["step"] for line in logged] == [2, 3, 4, 6]  # the grid of iteration 3 has a line of its own
+    assert all("critic/gap_heldout" in line for line in logged if line["step"] != 3)
+    assert logged[1].keys() == {"step", "truth/w1", "truth/w1_floor"}
+    assert logged[3].keys() > {"truth/w1", "critic/gap"}
+
+
+def test_samples_are_generated_once_an_iteration() -> None:
+    trainer = Trainer(quick(), CPU)
+    reporter = Reporter(trainer)
+    drawn: list[int] = []
+    trainer.networks.sampler.register_forward_hook(lambda _, latents, __: drawn.append(len(latents[0])))
+    for iteration in (1, 2):
+        batch_figures = trainer.iterate()
+        reporter.figures(*batch_figures)
+        reporter.picture()
+        reporter.truth()
+        assert sum(drawn) == iteration * Reporter.VALUES
+    assert reporter.samples() is reporter.samples()
+
+
+def test_no_samples_are_generated_for_figures_of_images(made_up_mnist: Path) -> None:
+    trainer = Trainer(quick("normal_gp", f"data={{kind: mnist, root: {made_up_mnist}}}"), CPU)
+    reporter = Reporter(trainer)
+    batch_figures = trainer.iterate()
+    trainer.networks.sampler.register_forward_hook(lambda *_: pytest.fail("generated"))
+    reporter.figures(*batch_figures)
+
+
+def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
+    trainer = Trainer(quick("normal_gp", f"data={{kind: mnist, root: {made_up_mnist}}}"), CPU)
+    trainer.iterate()
+    reporter = Reporter(trainer)
+    latents = trainer.config.latent.from_seeds([0, 5])
+    torch.testing.assert_close(reporter.samples()[[0, 5]], trainer.networks.sampler.eval()(latents))
+    assert reporter.picture().dtype.name == "uint8"
+
+
+@pytest.mark.parametrize("name", ["normal_gp", "normal512_clip"])
+def test_reports_never_change_training(name: str) -> None:
+    trainer = Trainer(quick(name), CPU)
+    batch_figures = trainer.iterate()
+    before = copy.deepcopy(trainer.state_dict())
+    reporter = Reporter(trainer)
+    reporter.figures(*batch_figures)
+    reporter.picture()
+    reporter.truth()
+    assert differing(trainer.state_dict(), before) == []
+    assert trainer.networks.critic.training
+    assert trainer.networks.generator.training
+
+
+def test_a_figure_that_is_not_finite_is_divergence() -> None:
+    trainer = Trainer(quick(), CPU)
+    figures, real, fake = trainer.iterate()
+    with pytest.raises(WganError, match=r"diverged: critic/loss is nan at iteration 1") as caught:
+        Reporter(trainer).figures({**figures, "critic/loss": torch.tensor(float("nan"))}, real, fake)
+    assert caught.value.exit_code == ExitCode.DIVERGED
+
+
+def test_a_sample_that_is_not_finite_is_divergence() -> None:
+    trainer = Trainer(quick(), CPU)
+    with torch.no_grad():
+        next(trainer.networks.sampler.parameters()).fill_(float("nan"))
+    with pytest.raises(WganError, match="diverged: a generated sample is not finite at iteration 0") as caught:
+        Reporter(trainer).samples()
+    assert caught.value.exit_code == ExitCode.DIVERGED
+
+
+@pytest.mark.parametrize(("sided", "warnings"), [("two", 1), ("one", 0)])
+def test_a_gap_that_stays_negative_is_explained_once(
+    sided: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(quick("normal_gp", f"lipschitz.sided={sided}"), CPU)
+    figures, real, fake = trainer.iterate()
+    reporter = Reporter(trainer)
+
+    def report(*gaps: float) -> None:
+        for gap in gaps:
+            reporter.figures({**figures, "critic/gap": torch.tensor(gap)}, real, fake)
+
+    report(*[-1.0] * (reporter.PATIENCE - 1), 1.0)
+    assert not caplog.records  # it may pass
+    report(*[-1.0] * 3 * reporter.PATIENCE)
+    assert len(caplog.records) == warnings
+    assert all("lipschitz.sided: one" in record.message for record in caplog.records)
+
+
+def test_a_critic_without_slope_gives_no_estimate() -> None:
+    trainer = Trainer(quick(), CPU)
+    figures, real, fake = trainer.iterate()
+    with torch.no_grad():
+        for parameter in trainer.networks.critic.parameters():
+            parameter.zero_()
+    reported = Reporter(trainer).figures(figures, real, fake)
+    assert reported["critic/lipschitz"] == 0
+    assert "critic/w1" not in reported
+
+
+def test_the_stopwatch_counts_no_reporting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(reporting.time, "perf_counter", lambda: now)
+    watch = Stopwatch(step=10)
+    now = 2.0
+    with watch.paused():
+        now = 100.0
+        assert watch.speeds(14, quick()) == {
+            "speed/iterations_per_second": 2,  # four iterations in two seconds
+            "speed/images_per_second": 2 * 2 * 16,
+        }
+    now = 101.0
+    with watch.paused():
+        assert watch.speeds(20, quick())["speed/iterations_per_second"] == 6
+
+
+def test_the_progress_bar_shows_the_gap_and_what_it_says() -> None:
+    figures = {"critic/gap": 1.23456, "critic/lipschitz": 0.5, "critic/w1": 2.469, "critic/loss": 3.0}
+    assert in_short(figures) == {"gap": "1.23", "lipschitz": "0.5", "w1": "2.47"}
+    assert in_short({}) == {}
