@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,13 +151,14 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
 
 def test_a_killed_write_leaves_the_old_file_and_one_that_is_known_as_unfinished(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", b"old")
-    code = """
-import os, pathlib, signal, sys
-from wgan_cli import files
-os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-files.write_atomically(pathlib.Path(sys.argv[1]), b"new")
-"""
-    assert subprocess.run([sys.executable, "-c", code, tmp_path / "file"]).returncode == -9
+    process = os.fork()
+    if process == 0:
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            write_atomically(tmp_path / "file", b"new")
+        finally:
+            os._exit(1)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
     assert (tmp_path / "file").read_bytes() == b"old"
     (unfinished,) = (path for path in tmp_path.iterdir() if path.name != "file")
     assert is_aside(unfinished)

@@ -68,6 +68,7 @@ def serve(listener: socket.socket) -> None:
     import wgan_cli.training.loop  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and so this process
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         with connection:
@@ -93,6 +94,7 @@ def _execute(connection: socket.socket) -> None:
     os.environ |= environment
     sys.argv = ["wgan", *arguments]
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     connection.sendall(os.getpid().to_bytes(4, "little"))
     code = 1
     try:

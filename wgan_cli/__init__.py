@@ -4,11 +4,11 @@
 
     config = wgan.load_config("normal_gp", ["training.iterations=500"])
     run = wgan.load_run(wgan.train(config))
-    samples = run.sample(range(1000))                    # (1000, 1): one sample a seed
+    samples = run.sample(range(1000))                    # (1000, 1): one sample per seed
     scores = run.critic(samples)
     wgan.distance(samples, wgan.load_run("runs/other").sample(range(1000)))["w1"]
 
-Mistakes raise `WganError`, with the message that the command line prints. Torch is imported by the first call.
+A user's mistake raises `WganError` with the message that the command line prints. The first call imports torch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,10 @@ __all__ = ["BadInputError", "WganError", "distance", "load_config", "load_run", 
 
 
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> "RunConfig":
-    """The config in the file `name`, or the shipped config of that name, with `KEY=VALUE` overrides applied."""
+    """Loads the config file `name`, or the shipped config called `name`, and applies `KEY=VALUE` overrides.
+
+    Raises `BadInputError` with one line per fault, each with the file, the line and the key.
+    """
     from wgan_cli.config.load import load_config
 
     return load_config(str(name), overrides)
@@ -39,8 +42,9 @@ def train(
 ) -> Path:
     """Trains a run to its last iteration, and returns its folder.
 
-    `config` is a loaded config, a file or a shipped name. The folder is `out`, else a new number below `runs`; with
-    `resume` a run that `out` holds goes on from its newest checkpoint.
+    `config` is a loaded config, a file, or the name of a shipped config. The folder is `out`, or `runs/NAME-NNNN` with
+    the next free number. With `resume`, a run that is already in `out` continues from its newest checkpoint. Raises
+    `WganError` for bad input, and for a run that fails, diverges or is stopped.
     """
     from wgan_cli.devices import pick_device
     from wgan_cli.training.loop import train_run
@@ -51,10 +55,11 @@ def train(
 
 
 def load_run(path: str | Path, *, device: str = "auto", raw: bool = False) -> "LoadedRun":
-    """The trained networks of a run's folder or of one checkpoint file.
+    """Loads the trained networks from a run's folder or from one checkpoint file.
 
-    `.sample(seeds)` draws samples, `.critic` scores them, `.config` and `.step` say where they come from. With `raw`
-    the generator has the weights of the last iteration, not the averaged ones.
+    `.sample(seeds)` draws samples (N, *shape), `.critic` scores them, `.config` is the run's config and `.step` its
+    iteration. With `raw`, the generator has the weights of the last iteration, not the averaged ones. Raises
+    `WganError` for a checkpoint that is missing, damaged, or does not fit its own config.
     """
     from wgan_cli.devices import pick_device
     from wgan_cli.runs.loaded import load_run
@@ -67,7 +72,8 @@ def distance(
 ) -> dict[str, float | bool]:
     """The distance between two sets of samples (N, ...) and (M, ...), tensors or arrays, as named figures.
 
-    `method` is one of those of `wgan distance`; `exact` gives `w1` for p = 1. All samples are used.
+    `method` is a method of `wgan distance`; for p = 1, `exact` gives `w1`. All samples are used, in their own unit:
+    bytes are not scaled. Raises `BadInputError` for sets that do not fit each other or the method.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""`python -m wgan_cli` is `wgan`: what torchrun and an uninstalled source tree need."""
+"""Runs `wgan` as `python -m wgan_cli`, for torchrun and for a source tree that is not installed."""
 
 from wgan_cli.cli import main
 

@@ -1,6 +1,6 @@
-"""The commands. The only room that knows Typer, prints results, or exits.
+"""The commands. Only this room uses Typer, prints results and exits.
 
-Rooms that need torch are imported inside the commands that need them: help and listings answer at once.
+Each command imports the rooms that need torch when it runs, so that help and listings answer at once.
 """
 
 import json
@@ -17,7 +17,7 @@ from wgan_cli import __version__
 from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 
-# Typer raises its usage errors as subclasses of click's, and newer ones carry a click of their own.
+# The base class of usage errors. Newer versions of Typer contain their own click, so it is not imported from click.
 _UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def train(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Set one key, such as training.iterations=10. May be given again.",
+            help="Set one key, such as training.iterations=10. Can be repeated.",
             metavar="KEY=VALUE",
         ),
     ] = None,
@@ -62,11 +62,11 @@ def train(
         Path | None,
         typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out if one is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, if there is one.")] = False,
     device: Device = "auto",
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the resolved config, the sizes and shapes; write nothing."),
+        typer.Option("--dry-run", help="Print the resolved config with sizes and shapes, and write nothing."),
     ] = False,
 ) -> None:
     """Train from a config, and print the run's folder."""
@@ -96,13 +96,13 @@ def train(
 
 
 def _describe(resolved: Any) -> None:
-    """Prints the YAML of a run, with the sizes and shapes of its networks as comments."""
+    """Prints the YAML of a run, and the sizes and shapes of its networks as comments."""
     import torch
 
     from wgan_cli.networks.base import parameter_count
 
     batch = resolved.training.batch_size
-    with torch.device("meta"):  # without memory: a network of any size can be described
+    with torch.device("meta"):  # without memory, so that networks of any size can be described
         networks = resolved.networks()
     sizes = "x".join(map(str, (batch, *resolved.data.shape)))
     inputs = f"{batch}x{resolved.latent.dim}"
@@ -114,21 +114,21 @@ def _describe(resolved: Any) -> None:
 @app.command()
 def sample(
     ckpt: Checkpoint,
-    num: Annotated[int | None, typer.Option(min=1, help="How many samples. [default: 64]")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The first sample's seed; the next ones count up.")] = 0,
-    seeds: Annotated[str | None, typer.Option(help="The seeds themselves, such as 0,3-9.", metavar="SEEDS")] = None,
+    num: Annotated[int | None, typer.Option(min=1, help="The number of samples. [default: 64]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the first sample; the next seeds count up.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="All seeds, such as 0,3-9.", metavar="SEEDS")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help=".png: a grid; .npz: an array; else a folder of PNGs. [default: samples.png or .npz]"),
+        typer.Option(help="A grid (.png), an array (.npz), or a folder of PNGs. [default: samples.png or .npz]"),
     ] = None,
     interpolate: Annotated[
         str | None,
-        typer.Option(help="Go from one seed's sample to another's in --num steps.", metavar="A,B"),
+        typer.Option(help="Draw the path between the samples of two seeds, in --num steps.", metavar="A,B"),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not the averaged ones.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Draw samples from a trained generator, and print where they are."""
+    """Draw samples from a trained generator, and print their path."""
     from wgan_cli import sampling
     from wgan_cli.devices import pick_device
     from wgan_cli.runs.loaded import load_run
@@ -182,7 +182,7 @@ def _parse_pair(text: str) -> tuple[int, int]:
 
 
 def _check_seeds(largest: int, count: int) -> None:
-    if largest >= 2**32:  # torch's generator on the CPU keeps no more of a seed
+    if largest >= 2**32:  # torch's generator on the CPU uses no more
         raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**32")
     if count > MOST_SEEDS:
         raise BadInputError(f"{count:,} samples are too many for one file ({MOST_SEEDS:,} at most); draw them in parts")
@@ -191,8 +191,8 @@ def _check_seeds(largest: int, count: int) -> None:
 @app.command()
 def evaluate(
     ckpt: Checkpoint,
-    num: Annotated[int, typer.Option(min=2, help="How many generated samples, against as many real ones.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="The first generated sample's; also chooses the real ones.")] = 0,
+    num: Annotated[int, typer.Option(min=2, help="The number of generated samples, and of real ones.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the first sample; it also selects the real ones.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -205,7 +205,7 @@ def evaluate(
 
     _check_seeds(seed + num - 1, num)
     figures = evaluate_run(load_run(ckpt, pick_device(device)), num, seed)
-    _print_figures(figures, as_json)  # first: if the run can't be written to, the figures are not lost
+    _print_figures(figures, as_json)  # first, so that the figures are not lost if writing fails
     kept = Path(ckpt).expanduser() / "evaluation.json"
     if holds_run(kept.parent):
         try:
@@ -232,14 +232,14 @@ def distance(
     method: Annotated[
         str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d or critic.", metavar="METHOD")
     ] = "exact",
-    p: Annotated[float, typer.Option("--p", min=1, help="The order: W_p, costs ‖x − y‖^p.")] = 1,
+    p: Annotated[float, typer.Option("--p", min=1, help="The order p of W_p, with costs ‖x − y‖^p.")] = 1,
     epsilon: Annotated[
-        float | None, typer.Option(help="Sinkhorn's blur, in units of the cost. [default: mean cost / 100]")
+        float | None, typer.Option(help="Sinkhorn's blur, in the unit of the cost. [default: mean cost / 100]")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="At most so many samples of each, drawn by --seed.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="For the draw of samples, directions and the critic.")] = 0,
+    num: Annotated[int, typer.Option(min=1, help="The most samples of each set; --seed selects them.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the selection, the directions and the critic.")] = 0,
     config: Annotated[
-        str | None, typer.Option(help="The critic's YAML: critic, lipschitz, optimizer, steps, ...", metavar="FILE")
+        str | None, typer.Option(help="YAML for --method critic: critic, lipschitz, optimizer, ...", metavar="FILE")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     plot: Annotated[
@@ -272,10 +272,10 @@ def distance(
 
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Runs' folders, drawn in one picture.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")] = Path("plot.png"),
 ) -> None:
-    """Draw what runs logged, with samples of each, and print where the picture is."""
+    """Draw the logged figures and samples of runs, and print the path of the picture."""
     from wgan_cli import plots
     from wgan_cli.runs.curves import read_curves
 
@@ -287,10 +287,10 @@ def plot(
 
 @app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look, deep.", metavar="[FOLDER]")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="The folder to search.", metavar="[FOLDER]")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """List the runs below a folder: how far, in which state, and how good."""
+    """List the runs below a folder, with their iterations, states and figures."""
     from wgan_cli.runs.listing import summaries
 
     found, faults = summaries(folder.expanduser())
@@ -321,7 +321,7 @@ def _cell(value: float | None) -> str:
 
 @app.command()
 def configs(
-    name: Annotated[str | None, typer.Argument(help="Print this one.", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="The config to print.", metavar="[NAME]")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
 ) -> None:
     """List the configs that come with wgan, or print one."""
@@ -338,28 +338,28 @@ def configs(
 
 
 def main() -> None:
-    """Runs the command. The only error boundary: a user's mistake is a line on stderr and an exit code, never a
-    traceback."""
+    """Runs the command. This is the only error boundary: a user's mistake ends in a line on stderr and an exit code,
+    never in a traceback."""
     _set_up_logging()
     threading.excepthook = _report_thread_failure
     try:
         code = app(standalone_mode=False, prog_name="wgan")
-        if code == 130:  # Typer's own code for Ctrl-C before a run has begun
+        if code == 130:  # Typer's code for Ctrl-C before a run has begun
             typer.echo("wgan: interrupted", err=True)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, so that a closed pipe is handled below and not at exit
+            sys.stdout.flush()  # here, so that a closed pipe raises its error here and not at exit
     except WganError as error:
         code = _report(error)
     except _UsageError as error:
         code = _report_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("wgan: interrupted", err=True)
-        code = 128 + 2  # the shell's own code for a second Ctrl-C: nothing was saved
-    except BrokenPipeError:  # `wgan configs | head -1` has read all it wants
+        code = 128 + 2  # the shell's code for SIGINT; nothing was saved
+    except BrokenPipeError:  # the reader has ended, as in `wgan configs | head -1`
         _discard_stdout()
         code = 128 + 13
     except OSError as error:
-        if error.filename is None:  # only stdout has no name: rooms name the files that they write
+        if error.filename is None:  # only an error of stdout has no file name: rooms name their files
             _discard_stdout()
         what = "can't write the result to stdout" if error.filename is None else error.filename
         typer.echo(f"wgan: {what} ({error.strerror})", err=True)
@@ -368,13 +368,13 @@ def main() -> None:
 
 
 def _rank() -> str:
-    """The rank of this process in a training run; tasks of other commands are independent, and each prints."""
+    """The rank of this process if it trains, else 0: tasks of other commands are independent, and each prints."""
     is_training = sys.argv[1:2] == ["train"]
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
 
 
 def _set_up_logging() -> None:
-    """Prints log messages to stderr; ranks other than the first print only errors."""
+    """Prints log messages to stderr. Ranks other than the first print only errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("wgan: %(message)s"))
     logging.getLogger("wgan").handlers = [handler]
@@ -382,7 +382,7 @@ def _set_up_logging() -> None:
 
 
 def _report(error: WganError) -> ExitCode:
-    """Prints the message, a line a fault. An error that all ranks raise is printed by the first."""
+    """Prints the message, one line per fault. Only the first rank prints an error that all ranks raise."""
     rank = _rank()
     if rank == "0" or not error.on_all_ranks:
         where = "" if rank == "0" else f"rank {rank}: "
@@ -400,11 +400,11 @@ def _report_usage(error: Any) -> ExitCode:
 
 
 def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Prints the traceback of a bug in a thread. The run raises a thread's OSError itself when it next writes."""
+    """Prints the traceback of an error in a thread, except an OSError: the run raises that when it writes next."""
     if not issubclass(failure.exc_type, OSError):
         threading.__excepthook__(failure)
 
 
 def _discard_stdout() -> None:
-    """Sends what is left in stdout's buffer nowhere, so that Python's exit does not fail on it."""
+    """Discards the rest of stdout's buffer, so that Python's exit does not fail on it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,9 +15,9 @@ from wgan_cli.errors import BadInputError
 
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
-    """The device called `name`; `auto` is the first available of CUDA, Apple's MPS and the CPU.
+    """The device called `name`. `auto` is the first one available of CUDA, Apple's MPS and the CPU.
 
-    `local_rank` is given where several ranks share this machine: each takes a GPU of its own.
+    `local_rank` is given if several ranks share this machine: each then takes its own GPU.
     Raises `BadInputError` for a device that this machine or this build of torch lacks.
     """
     if name == "auto":
@@ -43,7 +43,7 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
 def deterministic_kernels(enabled: bool) -> Iterator[None]:
     """Inside the context, if `enabled`, torch uses only kernels that give the same bits each time.
 
-    Enter it before the first computation on a GPU: cuBLAS reads its workspace's size then.
+    Enter it before the first computation on a GPU, because cuBLAS reads the size of its workspace then.
     """
     if not enabled:
         yield
@@ -60,17 +60,18 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
 
 
 SMALL_WORK = 8_000_000
-"""Samples times parameters of a step below which a second thread gains nothing, and costs much on a busy machine."""
+"""A step with fewer samples times parameters uses one thread: a second one gains nothing, and costs much on a busy
+machine."""
 
 
 def pick_threads(work: int, previous: int | None = None) -> int:
-    """The number of CPU threads for steps of this much `work` (samples times parameters): at most one a free core.
+    """The number of CPU threads for steps of this much `work` (samples times parameters): at most one per free core.
 
-    Threads wait for the slowest of them, so a thread that shares its core with another process slows all: two
-    threads on two cores with one busy neighbour take 3.5 times as long as on free cores, one thread takes 1.5
-    times. $OMP_NUM_THREADS overrides the choice. A resumed run keeps the number it was started with (`previous`),
-    since another division of a sum changes its last bits. A process that is bound to a part of the cores uses all
-    of its part.
+    All threads wait for the slowest one, so a thread that shares its core with another process slows all of them. If
+    one of two cores is busy, two threads take 3.5 times as long as on free cores, and one thread takes 1.5 times as
+    long. $OMP_NUM_THREADS overrides the choice. A resumed run keeps its first number of threads (`previous`), because
+    another number splits sums differently and changes their last bits. A process that is bound to some of the cores
+    uses all of them.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" in os.environ:
@@ -85,7 +86,7 @@ def pick_threads(work: int, previous: int | None = None) -> int:
 
 
 def busy_cores() -> int:
-    """How many other threads run on this machine now (Linux): the median of several readings of /proc/loadavg."""
+    """The number of other threads that run on this machine now (Linux): the median of 7 readings of /proc/loadavg."""
     readings = []
     for _ in range(7):
         running = Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]
@@ -97,8 +98,8 @@ def busy_cores() -> int:
 def tune_process(matmul: str, threads: int) -> None:
     """Sets the number of threads, the precision of float32 products (`training.matmul`), and glibc's allocator.
 
-    By default glibc returns freed memory to the kernel at once and maps each large block anew, so a training step
-    on the CPU spends its time in page faults. Other systems have no `mallopt`, and their allocators stay as they are.
+    By default glibc returns freed memory to the kernel at once and maps each large block again, so a training step
+    on the CPU spends much time in page faults. Other systems have no `mallopt`; their allocators are not changed.
     """
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(matmul)

@@ -14,9 +14,9 @@ class ExitCode(IntEnum):
 
 
 class WganError(Exception):
-    """A problem that the user can fix: one line (or one a fault) with the file, the key and the remedy.
+    """A problem that the user can fix: one line per fault, with the file, the key and the remedy.
 
-    Rooms raise it; only `cli.py` prints it and exits with its `exit_code`.
+    All rooms raise it. Only `cli.py` prints it and exits with its `exit_code`.
     """
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.RUN_FAILED) -> None:

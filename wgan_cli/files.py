@@ -1,4 +1,4 @@
-"""Files: made and taken back, written whole or not at all, locked, and read without running code in them."""
+"""Files and folders: created and taken back, written atomically, locked, and loaded without running code in them."""
 
 import errno
 import io
@@ -20,13 +20,13 @@ from wgan_cli.errors import BadInputError
 
 
 class Creations:
-    """Makes folders and files, and can remove the ones that it made. What was there before is never touched."""
+    """Creates folders and files, and can remove those that it created. It never touches what existed before."""
 
     def __init__(self) -> None:
         self._made: list[tuple[Path, tuple[int, int]]] = []
 
     def folder(self, path: Path) -> Path:
-        """Makes the folder `path` and the missing folders above it. Raises `OSError` where it can't."""
+        """Creates the folder `path` and the missing folders above it. Raises `OSError` if that fails."""
         missing = [path, *path.parents]
         while missing and missing[-1].is_dir():
             missing.pop()
@@ -41,13 +41,13 @@ class Creations:
         return path
 
     def new_folder(self, path: Path) -> Path:
-        """Makes the folder `path` alone. Raises `FileExistsError` where something is there already."""
+        """Creates the folder `path`, whose parent must exist. Raises `FileExistsError` if `path` exists."""
         path.mkdir()
         self._note(path)
         return path
 
     def empty_file(self, path: Path) -> Path:
-        """Makes `path` an empty file where nothing is there; leaves what is there as it is."""
+        """Creates the empty file `path` if nothing is there. An existing file stays as it is."""
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             self._note(path)
@@ -57,8 +57,8 @@ class Creations:
         self._made.append((path, _identity(path)))
 
     def take_back(self) -> None:
-        """Removes what was made, newest first. Folders that hold something by now, and files that somebody has
-        replaced or written to, stay."""
+        """Removes what this object created, newest first. Keeps folders that are not empty, and files that were
+        replaced or written to."""
         for path, identity in reversed(self._made):
             with suppress(OSError):  # gone already, or no longer empty
                 if _identity(path) != identity:
@@ -70,19 +70,19 @@ class Creations:
         self.keep()
 
     def keep(self) -> None:
-        """Nothing that was made so far will be removed."""
+        """Forgets what was created so far, so that `take_back` will not remove it."""
         self._made.clear()
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What tells a file from another that bears its name later."""
+    """Device and inode, which differ for another file that later has the same name."""
     status = path.lstat()
     return status.st_dev, status.st_ino
 
 
 @contextmanager
 def creations() -> Iterator[Creations]:
-    """`Creations` that are taken back when the context ends by an exception."""
+    """A context with `Creations`, which are taken back if the context ends with an exception."""
     made = Creations()
     try:
         yield made
@@ -92,7 +92,8 @@ def creations() -> Iterator[Creations]:
 
 
 def lock(path: Path) -> FileLock:
-    """The lock of the file `path`, made on first use. Raises `OSError` where `path` is a user's own file."""
+    """A lock on the file `path`, which is created if it is missing. Raises `OSError` if `path` is a user's own file,
+    that is, anything except an empty file."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -103,8 +104,10 @@ def lock(path: Path) -> FileLock:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes another file, flushes it and its folder to the disk, and renames it to `path`: at any instant, power
-    cuts included, `path` is the old file or the whole new one."""
+    """Writes a temporary file beside `path`, flushes it to the disk, and renames it to `path`.
+
+    At any instant, even after a power cut, `path` is the old file or the complete new one. Raises `OSError`.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with aside.open("xb") as file:
@@ -114,7 +117,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         aside.replace(path)
         flush_folder(path.parent)
     finally:
-        with suppress(OSError):  # a full disk or a lost folder has been raised already
+        with suppress(OSError):  # the error of a full disk or a lost folder was raised before
             aside.unlink(missing_ok=True)
 
 
@@ -122,14 +125,14 @@ _ASIDE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
 
 
 def is_aside(path: Path) -> bool:
-    """Whether `write_atomically` left this file unfinished, as its process was killed."""
+    """Whether this is a temporary file that `write_atomically` left because its process was killed."""
     return _ASIDE.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
 
 
 def flush_folder(folder: Path) -> None:
-    """Makes new and removed names in `folder` survive a power cut."""
+    """Flushes the names in `folder` to the disk, so that new and removed files survive a power cut."""
     if os.name == "nt":
-        return  # Windows opens no folders; it journals their names itself
+        return  # Windows can't open a folder; its file system journals names
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -138,16 +141,16 @@ def flush_folder(folder: Path) -> None:
 
 
 def load_plain(path: Path, content: bytes | None = None) -> Any:
-    """The plain containers and tensors that torch saved in `path`, on the CPU; no code in the file is run.
+    """Loads plain containers and tensors that torch saved in `path`, onto the CPU. No code in the file is run.
 
-    `content` holds the bytes of the file if they have been read already. Raises `BadInputError` for any other file.
+    `content` holds the bytes of the file if they were read before. Raises `BadInputError` for any other file.
     """
     try:
         file = io.BytesIO(path.read_bytes() if content is None else content)
-        if not zipfile.is_zipfile(file):  # torch would take anything else for a pickle
+        if not zipfile.is_zipfile(file):  # torch would read any other file as a pickle
             raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's")
         with zipfile.ZipFile(file) as archive:
-            if archive.testzip() is not None:  # torch itself compares no checksums
+            if archive.testzip() is not None:  # torch does not compare checksums
                 raise BadInputError(f"{path}: damaged: the checksum of a part does not match its content")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -162,5 +165,5 @@ def load_plain(path: Path, content: bytes | None = None) -> Any:
         LookupError,
         struct.error,
         zipfile.BadZipFile,
-    ) as error:  # all seen on flipped bits
+    ) as error:  # each was raised by a file with a flipped bit
         raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's") from error

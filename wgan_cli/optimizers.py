@@ -14,13 +14,15 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSpec(Choice, ABC):
+    """The interface of an optimizer, and the schedule of its learning rate."""
+
     lr: float = Field(gt=0)
     decay: Literal["constant", "linear"] = "constant"
     """`linear` takes the learning rate to zero over `training.iterations`."""
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
-        """The optimizer. With `capturable` it keeps its counters and learning rate on the GPU, for CUDA graphs."""
+        """The optimizer. With `capturable`, its counters and learning rate are on the GPU, for CUDA graphs."""
 
     @property
     def decays(self) -> bool:
@@ -28,7 +30,7 @@ class OptimizerSpec(Choice, ABC):
         return self.decay != "constant"
 
     def rate(self, iteration: int, iterations: int) -> float:
-        """The learning rate after `iteration` of `iterations`. Both networks count iterations, whatever `n_critic`."""
+        """The learning rate after `iteration` of `iterations`. Both networks count iterations, not their own steps."""
         return self.lr * max(0.0, 1 - iteration / iterations) if self.decay == "linear" else self.lr
 
     def _first_rate(self, parameters: list[nn.Parameter], capturable: bool) -> float | Tensor:
@@ -36,7 +38,7 @@ class OptimizerSpec(Choice, ABC):
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of every parameter group, in place where it is a tensor that a CUDA graph reads."""
+    """Sets the learning rate of every parameter group. A tensor, which a CUDA graph reads, is changed in place."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -45,7 +47,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 class Adam(OptimizerSpec):
-    """Kingma and Ba (2015)."""
+    """Adam (Kingma and Ba, 2015)."""
 
     kind: Literal["adam"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -58,7 +60,7 @@ class Adam(OptimizerSpec):
 
 
 class RmsProp(OptimizerSpec):
-    """Hinton's lecture 6e (2012); the choice of Arjovsky et al. (2017) under clipping."""
+    """RMSprop (Hinton, lecture 6e, 2012). Arjovsky et al. (2017) use it with clipping."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: Fraction = 0.99
@@ -73,5 +75,7 @@ Optimizer = Annotated[Adam | RmsProp, Field(discriminator="kind")]
 
 
 class Optimizers(Spec):
+    """The optimizer of each network."""
+
     generator: Optimizer
     critic: Optimizer

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-# Okabe and Ito's palette: told apart by colour-blind readers too. Black is kept for targets.
+# Okabe and Ito's palette, which colour-blind readers can distinguish. Black is reserved for targets.
 TARGET, GENERATED = "#000000", "#E69F00"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 
@@ -46,11 +46,11 @@ def image_grid(images: Tensor) -> Pixels:
 
 
 def density_figure(samples: Tensor, data: DataSpec) -> "Figure":
-    """A histogram of all values in `samples`, with the target's density where it is known."""
+    """A histogram of all values in `samples`, with the target's density if it is known."""
     from matplotlib.figure import Figure
 
     values = samples.flatten().double().cpu()
-    figure = Figure(figsize=(6, 4), dpi=100)  # fixed margins and one polygon draw fast: training waits for it
+    figure = Figure(figsize=(6, 4), dpi=100)  # fixed margins and one polygon, because training waits for it
     axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))
     label = f"generated ({len(values):,} values)"
     axes.hist(values.numpy(), bins=60, density=True, histtype="stepfilled", color=GENERATED, label=label)
@@ -61,7 +61,7 @@ def density_figure(samples: Tensor, data: DataSpec) -> "Figure":
 
 
 def check_path(path: Path, option: str) -> None:
-    """Refuses what `save` could not write there, before anything is computed."""
+    """Raises `BadInputError`, before anything is computed, for a path that `save` can't write."""
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise BadInputError(f"{option} {path}: must end in .png, .svg or .pdf")
     if not path.parent.is_dir():
@@ -69,7 +69,7 @@ def check_path(path: Path, option: str) -> None:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Writes the figure as PNG, SVG or PDF, as the ending of `path` says: whole, or not at all."""
+    """Writes the figure atomically as PNG, SVG or PDF, chosen by the ending of `path`. Raises `WganError`."""
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     try:
@@ -79,7 +79,7 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Writes a picture (H, W, C) as PNG; one channel is grey. Raises `OSError` where it can't."""
+    """Writes a picture (H, W, C) atomically as PNG; one channel is grey. Raises `OSError` if that fails."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -98,7 +98,7 @@ def rendered(figure: "Figure") -> Pixels:
 
 @dataclass(frozen=True)
 class RunCurves:
-    """What is drawn of one run: its logged lines, its data, generated samples (N, *shape), its grids by iteration."""
+    """One run to draw: its logged lines, its data, generated samples (N, *shape), and its grids by iteration."""
 
     name: str
     lines: Sequence[Mapping[str, float]]
@@ -107,7 +107,7 @@ class RunCurves:
     grids: Mapping[int, Pixels]
 
 
-# Title, unit, and figures of each panel: the first is drawn solid, the others dashed and dotted.
+# Title, unit and figures of each panel. The first figure is drawn solid, the others dashed and dotted.
 _PANELS = (
     ("gap: mean critic(real) − mean critic(fake)", "score", ("critic/gap", "critic/gap_heldout")),
     ("W1: the critic's estimate, gap / Lipschitz constant, and the truth", "distance", ("critic/w1", "truth/w1")),
@@ -121,16 +121,16 @@ _DASHES = ("-", "--", ":")
 
 
 def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
-    """A centred moving average over a tenth of the curve; near the ends, over the values that exist."""
-    window = np.ones(len(values) // 10 | 1)  # an odd width, so that nothing shifts
+    """A centred moving average over a tenth of the curve; near the ends it uses the values that exist."""
+    window = np.ones(len(values) // 10 | 1)  # an odd width, so that the curve is not shifted
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
 def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
-    """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run.
+    """The logged figures of runs over their iterations: raw values in a light line, smoothed ones in a strong line.
 
-    Panels without figures are left out. Runs of plain values also show their density and the target's, runs of
-    images a row of grids through time.
+    Each run has its own colour. Panels without figures are left out. Runs of plain values also show their density and
+    the target's; runs of images show a row of their grids. Raises `BadInputError` if nothing is logged yet.
     """
     from matplotlib.figure import Figure
 
@@ -188,7 +188,7 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
 
 
 def _draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
-    """The target's density where it is known and not negligible; labelled once, however many runs share it."""
+    """Draws the target's density if it is known, where it is not negligible. Runs of the same target share a label."""
     grid = torch.linspace(low - (high - low) / 4 - 1, high + (high - low) / 4 + 1, 1000, dtype=torch.float64)
     target = data.density(grid)
     if target is not None:
@@ -198,7 +198,7 @@ def _draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
 
 
 def _draw_strip(axes: "Axes", run: RunCurves, most: int = 5) -> None:
-    """The run's grids, at most five of them, evenly through time."""
+    """Draws at most `most` of the run's grids, at even intervals."""
     steps = sorted(run.grids)
     chosen = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, min(most, len(steps)))]
     height, width = run.grids[chosen[0]].shape[:2]
@@ -224,9 +224,9 @@ def _finish(axes: "Axes", unit: str) -> None:
 
 
 def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
-    """Matrices of cost and mass between points x (N, D) and y (M, D); in two dimensions also the clouds and the plan.
+    """The matrices of cost and mass between points x (N, D) and y (M, D). For D = 2, also the points and the plan.
 
-    Points are ordered along their first principal direction, so that the matrices show a structure.
+    Points are sorted along their first principal direction, so that the matrices show a structure.
     """
     from matplotlib.figure import Figure
 
@@ -253,7 +253,7 @@ def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
 
 
 def _draw_transport(axes: "Axes", x: Tensor, y: Tensor, plan: Tensor, most: int = 20_000) -> None:
-    """Two clouds in the plane, and lines between them: the more mass a line carries, the darker it is."""
+    """Draws two clouds of points, and lines between them. A line that moves more mass is darker."""
     from matplotlib.collections import LineCollection
 
     heaviest = plan.flatten().sort(descending=True).indices[:most]

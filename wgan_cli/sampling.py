@@ -1,4 +1,4 @@
-"""The files that samples are written to."""
+"""Writes samples to files."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from wgan_cli.files import creations, write_atomically
 
 
 def check_out(path: Path, config: RunConfig) -> None:
-    """Raises `BadInputError` for a path that `write` can't write, before anything is drawn."""
+    """Raises `BadInputError`, before anything is drawn, for a path that `write` can't write."""
     if path.suffix not in (".npz", ".png", ""):
         raise BadInputError(f"--out {path}: must end in .png or .npz, or be a folder (no ending)")
     if not path.suffix and not config.data.is_image:
@@ -26,10 +26,11 @@ def check_out(path: Path, config: RunConfig) -> None:
 
 
 def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) -> None:
-    """Writes samples (N, *shape) as the ending of `path` says: `.npz`, one `.png`, or a folder of one PNG a sample.
+    """Writes samples (N, *shape) in the format of the ending of `path`: `.npz`, `.png`, or a folder of PNGs.
 
-    `.npz` holds `samples` (uint8 N x H x W x C for images, else float32 N x features) and `names`, one a sample. A
-    `.png` of plain values shows their density. Raises `WganError` if it can't be written.
+    `.npz` holds the arrays `samples` (uint8 N x H x W x C for images, else float32 N x features) and `names` (N).
+    `.png` is one grid of images, or the density of plain values. A folder gets one PNG per sample. Raises `WganError`
+    if writing fails.
     """
     is_image = config.data.is_image
     try:

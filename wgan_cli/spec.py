@@ -4,10 +4,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """One frozen class that carries the YAML fields *and* the behaviour they configure.
+    """One frozen class with the YAML fields *and* the behaviour that they configure.
 
-    Strict: unknown keys, values of another type, NaN and infinity are refused. An int is accepted where a float
-    is expected, and converted (Adam refuses betas of mixed int and float).
+    It is strict: unknown keys, values of another type, NaN and infinity are refused. An int is accepted for a float
+    and converted (Adam refuses betas of mixed int and float).
     """
 
     model_config = ConfigDict(
@@ -20,6 +20,6 @@ class Spec(BaseModel):
 
 
 class Choice(Spec):
-    """A spec that is one of several: `kind` selects it. Declared first, so that `kind` is written first in YAML."""
+    """A spec of which there are several kinds; `kind` selects one. As the first field, it comes first in YAML."""
 
     kind: str

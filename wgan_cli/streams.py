@@ -1,4 +1,4 @@
-"""Named streams of random numbers: what one part draws never shifts what another part draws."""
+"""Named streams of random numbers: drawing from one stream never changes the numbers of another."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ NAMES = ("data", "latents", "penalty")
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """The seed of the stream `name` in a run with this `seed`; streams of neighbouring seeds are unrelated.
+    """The seed of the stream `name` in a run with this `seed`. Streams of neighbouring seeds are unrelated.
 
-    32 bits: torch's generator on the CPU keeps no more of a seed.
+    It has 32 bits, because torch's generator on the CPU uses no more.
     """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
@@ -33,11 +33,14 @@ class Streams:
 
     @property
     def all(self) -> list[torch.Generator]:
+        """The generators, in the order of `NAMES`."""
         return [getattr(self, name) for name in NAMES]
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The state of each generator by its name, as byte tensors on the CPU."""
         return {name: getattr(self, name).get_state() for name in NAMES}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
         for name in NAMES:
             getattr(self, name).set_state(state[name].cpu())

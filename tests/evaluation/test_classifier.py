@@ -49,12 +49,11 @@ def test_each_set_of_samples_has_a_classifier_of_its_own(dataset: ResidentDatase
 def test_a_damaged_classifier_is_trained_again(
     dataset: ResidentDataset, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = trained(dataset)
+    trained_classifier(dataset, "bars", CPU, epochs=0)
     (kept,) = cache.iterdir()
     kept.write_bytes(b"junk")
-    again = trained(dataset)
+    assert trained(dataset).accuracy > 0.95
     assert "training the classifier again" in caplog.text
-    assert again.accuracy == expected.accuracy > 0.95
 
 
 def test_training_it_leaves_the_callers_random_numbers_alone(dataset: ResidentDataset) -> None:

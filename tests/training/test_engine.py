@@ -29,8 +29,9 @@ def test_compiled_steps_are_eager_steps(network: str, strategy: str, made_up_mni
 
 
 def test_compiled_steps_are_near_eager_ones_in_float32(made_up_mnist: Path) -> None:
+    smooth = ("generator.activation=tanh", "critic.activation=tanh")  # at a kink, rounding can change the way
     eager, compiled = (
-        Trainer(case("mlp", STRATEGIES[0], made_up_mnist, f"training.engine={name}"), CPU)
+        Trainer(case("mlp", STRATEGIES[0], made_up_mnist, *smooth, f"training.engine={name}"), CPU)
         for name in ("eager", "compile")
     )
     assert apart(eager, compiled) < 1e-4

@@ -1,4 +1,4 @@
-"""Configs: YAML documents, `RunConfig`, faults in a user's words, and the shipped configs.
+"""Configs: YAML documents, `RunConfig`, messages for faults, and the shipped configs.
 
-Nothing is imported here: `wgan configs` lists the shipped ones without waiting for torch.
+This file imports nothing, so that `wgan configs` lists the shipped configs without waiting for torch.
 """

@@ -1,6 +1,7 @@
-"""Strict YAML: plain containers, and the line of each key.
+"""Reads strict YAML into plain containers, and keeps the line of each key.
 
-A document is one mapping of plain values: YAML 1.2's words and numbers, no duplicate keys, aliases or objects.
+A document is one mapping of plain values, with the words and numbers of YAML 1.2. Duplicate keys, aliases and objects
+are refused.
 """
 
 import re
@@ -49,7 +50,7 @@ class Document:
         return result
 
     def override(self, text: str) -> None:
-        """Sets one dotted key, as in `training.iterations=10`. The value is YAML; a mapping replaces a mapping."""
+        """Sets one dotted key, as in `training.iterations=10`. The value is YAML; a mapping replaces the old one."""
         name, equals, value = text.partition("=")
         place = f"--set {text if len(text) <= 80 else text[:77] + '...'}".replace("\n", " ")
         keys = tuple(name.strip().split("."))
@@ -69,14 +70,15 @@ class Document:
         branch[keys[-1]] = self._plain(node, keys, place)
 
     def located(self, key: Key, message: str) -> str:
-        """`message` with the file, the line and the dotted name of its key in front."""
+        """The `message` after the file, the line and the dotted name of its key."""
         known = key
-        while known not in self.places:  # a missing key is located at the mapping that lacks it
+        while known not in self.places:  # a missing key has the place of the mapping that should hold it
             known = known[:-1]
         return f"{self.places[known]}: {dotted(key) + ': ' if key else ''}{message}"
 
 
 def dotted(key: Sequence[str | int]) -> str:
+    """A key as users write it, such as `training.iterations`."""
     return ".".join(map(str, key))
 
 

@@ -1,4 +1,4 @@
-"""Faults of a config in a user's words: the place, the key, what is wrong and what is allowed."""
+"""The faults of a config as messages for users: the place, the key, the mistake and the allowed values."""
 
 import difflib
 import json
@@ -13,7 +13,7 @@ from wgan_cli.spec import Choice
 
 
 def raise_faults(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
-    """Raises `BadInputError` with one line a fault, if there are any."""
+    """Raises `BadInputError` with one line per fault, if there are any."""
     lines = dict.fromkeys(document.located(key, message) for key, message in faults)
     if lines:
         raise BadInputError("\n".join(lines))
@@ -26,7 +26,7 @@ def explained(error: ValidationError, document: Document, model: type[BaseModel]
 
 
 def _key(fault: Mapping[str, Any], document: Document) -> Key:
-    """The config key of a pydantic fault: its location without the parts that only name a member of a union."""
+    """The config key of a pydantic fault: its location, without the parts that only name a member of a union."""
     if not fault["loc"]:
         return ()
     key: Key = ()
@@ -40,7 +40,7 @@ def _key(fault: Mapping[str, Any], document: Document) -> Key:
 
 
 def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
-    """One pydantic fault in a user's words: what is wrong, what was written, what is allowed."""
+    """The message for one pydantic fault: the mistake, the value that was given, and the allowed values."""
     kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
     if kind == "json_invalid":
         return "has nesting or characters that no config has"
@@ -71,7 +71,7 @@ def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: ty
 
 
 def _short(value: Any) -> str:
-    """A value as it is written in JSON, cut where a line would grow too long."""
+    """A value as JSON, cut to 80 characters."""
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -86,7 +86,7 @@ def _tag(option: type[BaseModel]) -> str:
 
 
 def _options(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
-    """The config classes that may stand at a pydantic location in `model`; it names the member of each union."""
+    """The config classes that are allowed at a pydantic location in `model`. A location names the members of unions."""
     options: list[type[BaseModel]] = [model]
     for part in location:
         members: list[type[BaseModel]] = [o for o in options if issubclass(o, Choice) and _tag(o) == part]

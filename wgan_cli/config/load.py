@@ -1,4 +1,4 @@
-"""Reads configs: YAML files, shipped configs, and those inside checkpoints."""
+"""Reads configs from YAML files, shipped configs and checkpoints."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ Loaded = TypeVar("Loaded", bound=BaseModel)
 
 
 def load_config(name: str, overrides: Sequence[str] = (), ranks: int = 1) -> RunConfig:
-    """The config in the file `name`, or the shipped config of that name, with `KEY=VALUE` overrides applied.
+    """Loads the config file `name`, or the shipped config called `name`, and applies `KEY=VALUE` overrides.
 
     `ranks` is the number of processes that share each batch.
-    Raises `BadInputError` with one line a fault, each naming the file, the line and the key.
+    Raises `BadInputError` with one line per fault, each with the file, the line and the key.
     """
     document = _read(find_config(name))
     for override in overrides:
@@ -29,7 +29,7 @@ def load_config(name: str, overrides: Sequence[str] = (), ranks: int = 1) -> Run
 
 
 def load_spec(path: Path, model: type[Loaded]) -> Loaded:
-    """A spec other than a run's, read from a YAML file with the same checks."""
+    """Reads a spec of the class `model` from a YAML file, with the same checks as a run's config."""
     return _validated(_read(path), model)
 
 
@@ -55,7 +55,7 @@ def _checked(document: Document, ranks: int = 1) -> RunConfig:
 
 def _validated(document: Document, model: type[Loaded]) -> Loaded:
     try:
-        # Through JSON, as strict validation of Python objects would refuse a list for a tuple.
+        # Through JSON, because strict validation of Python objects refuses a list where a tuple is expected.
         return model.model_validate_json(json.dumps(document.tree))
     except ValidationError as error:
         raise_faults(document, explained(error, document, model))

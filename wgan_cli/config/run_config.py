@@ -1,4 +1,4 @@
-"""`RunConfig`: the whole of one run of `wgan train`."""
+"""`RunConfig`: the config of one run of `wgan train`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from wgan_cli.optimizers import Optimizers
 from wgan_cli.spec import Spec
 
 Fault = tuple[tuple[str, ...], str]
-"""A key, and what is wrong with its value."""
+"""A key, and the message about its value."""
 
 
 class TrainingSpec(Spec):
@@ -28,17 +28,17 @@ class TrainingSpec(Spec):
     average: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
     deterministic: bool = False
-    """On a GPU, use only kernels that give the same bits each time, so that resuming is exact; slower."""
+    """On a GPU, use only kernels that give the same bits each time, so that resuming is exact. This is slower."""
     engine: Literal["auto", "eager", "compile", "graph"] = "auto"
     """How an iteration is executed; all engines compute the same. `auto` is graph on CUDA, else eager."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` is for the networks' passes alone: weights, penalty, figures and optimizers stay in float32."""
+    """With `bfloat16`, the networks' passes use it; weights, penalty, figures and optimizers stay in float32."""
     matmul: Literal["highest", "high", "medium"] = "highest"
-    """The precision of float32 matrix products: `high` allows TF32 on a GPU, `medium` bfloat16 if that is faster."""
+    """The precision of float32 matrix products: `high` allows TF32 on a GPU, `medium` also bfloat16."""
 
     @property
     def engine_holds_state(self) -> bool:
-        """Whether the engine executes networks that update buffers or draw random numbers in a forward pass."""
+        """Whether the engine can execute networks that update buffers or draw random numbers in a forward pass."""
         return self.engine != "compile"
 
 
@@ -56,7 +56,7 @@ class RunConfig(Spec):
     """Everything that defines one run of `wgan train`."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """32 bits: torch's generator on the CPU keeps no more of a seed."""
+    """At most 32 bits, because torch's generator on the CPU uses no more."""
     data: Data
     latent: Latent
     generator: Generator
@@ -72,6 +72,7 @@ class RunConfig(Spec):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
+        """The config as YAML, with all defaults written out."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     def networks(self) -> Networks:
@@ -99,7 +100,7 @@ class RunConfig(Spec):
             )
 
     def faults(self) -> Iterator[Fault]:
-        """Combinations of values that can't work, each valid by itself."""
+        """Faults of values that are valid alone, but can't work together."""
         for name in ("generator", "critic"):
             try:
                 getattr(self, name).check_shape(self.data.shape)
@@ -136,7 +137,7 @@ class RunConfig(Spec):
             yield ("lipschitz", "kind"), f"{self.lipschitz.kind} keeps a state, which {engine} can't hold; use eager"
 
     def rank_faults(self, ranks: int) -> Iterator[Fault]:
-        """What one process can do, but several ranks can't do with the same result."""
+        """Faults of settings with which several ranks would not compute the result of one process."""
         batch = self.training.batch_size
         if batch % ranks:
             near = max(batch // ranks, 1) * ranks

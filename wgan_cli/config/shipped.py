@@ -11,11 +11,12 @@ FOLDER = next((f for f in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if
 
 
 def names() -> list[str]:
+    """The names of the shipped configs, in order, without `.yaml`."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read(name: str) -> str:
-    """The text of a shipped config, its name with or without `.yaml`."""
+    """The text of a shipped config; `name` is with or without `.yaml`. Raises `BadInputError` for other names."""
     stem = name.removesuffix(".yaml")
     if stem not in names():
         raise BadInputError(f"{name}: no shipped config; {_hint(stem)}")
@@ -23,7 +24,7 @@ def read(name: str) -> str:
 
 
 def title(name: str) -> str:
-    """The one-line comment that a shipped config begins with."""
+    """The comment in the first line of a shipped config."""
     return read(name).partition("\n")[0].lstrip("# ")
 
 
@@ -33,7 +34,7 @@ def find_config(name: str) -> Path:
     if path.is_file():
         return path
     stem = name.removesuffix(".yaml")
-    if stem in names():  # even beside a folder of that name, such as a run's
+    if stem in names():  # also if a folder, such as a run's, has that name
         return FOLDER / f"{stem}.yaml"
     if path.is_dir():
         raise BadInputError(f"{name}: is a folder; name a config file, or one that `wgan configs` lists")

@@ -1,8 +1,8 @@
-"""Datasets: what the real samples are, and an endless stream of their batches on the device.
+"""Datasets: the real samples, and an endless stream of their batches on the device.
 
-A dataset spec knows the shape of one sample without reading a file, and reads itself into the device's memory once
-(`load`). After that a batch costs one gather and one scaling there: no workers, no transforms per sample, no copy
-from the host. A new kind of data is one file and its name in the union below.
+A dataset spec gives the shape of one sample without reading a file. `load` reads all samples into the device's memory
+once. After that, a batch costs one gather and one scaling on the device: no worker processes, no transforms per sample,
+no copy from the host. A new kind of data is one file and its name in the union below.
 """
 
 from typing import Annotated, get_args
@@ -21,12 +21,12 @@ KINDS: tuple[type[DataSpec], ...] = get_args(get_args(Data)[0])
 
 
 def split_names() -> list[str]:
-    """The names `KIND:SPLIT` that `find_split` knows."""
+    """The names `KIND:SPLIT` that `find_split` accepts."""
     return [f"{spec.model_fields['kind'].default}:{split}" for spec in KINDS for split in spec.splits]
 
 
 def find_split(name: str) -> DataSpec | None:
-    """The data that `name`, such as `mnist:test`, stands for; None for another name."""
+    """The dataset called `name`, such as `mnist:test`; None if there is none of that name."""
     kind, _, split = name.partition(":")
     if name not in split_names():
         return None

@@ -12,22 +12,23 @@ from wgan_cli.spec import Choice
 WHOLE = slice(None)
 
 Figures = dict[str, Tensor]
-"""Names of figures, and 0-d tensors."""
+"""Figures by name, each a 0-d tensor."""
 
 
 class Batches(ABC):
-    """An endless stream of whole batches (N, *shape) on the device, or of one rank's share of each."""
+    """An endless stream of whole batches (N, *shape) on the device, or of one rank's share of each batch."""
 
     @abstractmethod
     def draw(self, count: int) -> None:
-        """Decides, on the host, which samples the next `count` batches hold."""
+        """Chooses the samples of the next `count` batches. The host runs it before each iteration."""
 
     @abstractmethod
     def take(self, number: int) -> Tensor:
-        """Batch `number` of those that were drawn; take each once, in order. The work is the device's alone and the
-        same each time, so that a CUDA graph can hold it."""
+        """Batch `number` of the drawn ones. Take each batch once, in order. Only the device works, and the kernels are
+        the same each time, so that a CUDA graph can capture them."""
 
     def next(self) -> Tensor:
+        """Draws one batch and returns it."""
         self.draw(1)
         return self.take(0)
 
@@ -45,17 +46,17 @@ class Dataset(ABC):
 
     @abstractmethod
     def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
-        """The `share` of batches whose order or values come from `generator` alone, on its device."""
+        """A stream of batches, each cut to `share`. Their order or values depend on `generator` alone."""
 
     @abstractmethod
     def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
-        """At most `count` different real samples (N, *shape) on the device, chosen by a `generator` on the CPU.
+        """At most `count` different real samples (N, *shape) on the device; a `generator` on the CPU selects them.
 
         With `heldout`, samples that training never sees.
         """
 
     def heldout(self) -> Tensor | None:
-        """Some real samples (N, *shape) that training never sees; None if there are none, or every batch is new."""
+        """Some real samples (N, *shape) that training never sees; None if there are none, or if every batch is new."""
         return None
 
     def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
@@ -74,7 +75,7 @@ class Dataset(ABC):
         return {}
 
     def exact_distances(self, samples: Tensor) -> Figures:
-        """Distances of `samples` (N, *shape) to the distribution itself, where they are known in closed form."""
+        """Distances of `samples` (N, *shape) to the distribution itself, if they are known in closed form."""
         return {}
 
 
@@ -82,9 +83,9 @@ class DataSpec(Choice, ABC):
     """The interface of every kind of data."""
 
     splits: ClassVar[tuple[str, ...]] = ()
-    """The values of a field `split`, where the kind has one: `wgan distance` accepts each as KIND:SPLIT."""
+    """The values of the field `split`, if the kind has one: `wgan distance` accepts each as KIND:SPLIT."""
     location_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys that say where files are. They may change when a run is resumed: the samples are the same."""
+    """Keys that name the place of files. They may change when a run is resumed, because the samples stay the same."""
 
     @property
     @abstractmethod
@@ -93,7 +94,7 @@ class DataSpec(Choice, ABC):
 
     @abstractmethod
     def load(self, device: torch.device) -> Dataset:
-        """Reads the samples into the device's memory. Raises `WganError` if they can't be had."""
+        """Reads the samples into the device's memory. Raises `WganError` if they can't be read or downloaded."""
 
     def fetch(self) -> None:
         """Downloads missing files. Raises `WganError` if that fails."""
@@ -110,11 +111,12 @@ class DataSpec(Choice, ABC):
 
     @property
     def is_image(self) -> bool:
+        """Whether a sample is an image: (channels, height, width) in [-1, 1]."""
         return len(self.shape) == 3
 
     @property
     def targets(self) -> dict[str, float]:
-        """The values of figures that a perfect generator would have, where they are known."""
+        """The values of a perfect generator for some figures, by the name of the figure."""
         return {}
 
     def density(self, x: Tensor) -> Tensor | None:

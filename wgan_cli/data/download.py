@@ -11,10 +11,10 @@ from wgan_cli.files import creations, lock
 def fetch_files(
     folder: Path, missing: Callable[[], Sequence[str]], mirrors: Sequence[str], md5: Mapping[str, str]
 ) -> None:
-    """Downloads the `missing` files into `folder`, each checked against `md5` before it gets its name.
+    """Downloads the `missing` files. Each is checked against `md5` before it is moved into `folder`.
 
-    One process downloads at a time; the others wait and then find the files there. Raises `OSError` if that fails,
-    and then removes the folders that it made.
+    One process downloads at a time; the others wait and then find the files there. Raises `OSError` if that fails, and
+    removes the folders that it created.
     """
     with creations() as made:
         made.folder(folder)

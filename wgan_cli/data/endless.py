@@ -10,12 +10,12 @@ from torch import Tensor
 from wgan_cli.data.base import WHOLE, Batches, Dataset
 
 Draw = Callable[[int, torch.Generator], Tensor]
-"""Of a count and a generator: so many new samples (count, *shape), on the generator's device."""
+"""`draw(count, generator)` returns `count` new samples (count, *shape) on the generator's device."""
 
 
 @dataclass(frozen=True)
 class EndlessDataset(Dataset):
-    """Samples that `draw` makes: every batch is new, so no sample has to be held out."""
+    """Samples that `draw` generates. Every batch is new, so no sample has to be held out."""
 
     draw: Draw
     device: torch.device
@@ -29,7 +29,7 @@ class EndlessDataset(Dataset):
 
 @dataclass(frozen=True)
 class _Draws(Batches):
-    """The position in the stream is the generator's own state, which `Streams` saves."""
+    """Batches of new samples. Their only state is that of the generator, which `Streams` saves."""
 
     draw_samples: Draw
     batch_size: int

@@ -21,22 +21,22 @@ class MnistFiles(DataSpec):
     """Images of 28 x 28 pixels with one channel, scaled to [-1, 1], in four files of MNIST's names and format."""
 
     root: str | None = None
-    """Folder above the dataset's own, such as `MNIST/raw` (torchvision's layout; files gzipped or not). Absent:
-    `$WGAN_DATA`, else the user's cache folder. Files that are there are used as they are; missing ones are
-    downloaded."""
+    """The folder that contains the dataset's own folder, such as `MNIST/raw` (torchvision's layout; files gzipped or
+    not). The default is `$WGAN_DATA`, or else the user's cache folder. Existing files are used as they are; missing
+    ones are downloaded."""
     split: Literal["train", "test"] = "train"
 
     splits = ("train", "test")
     location_keys = frozenset({"root"})
     title: ClassVar[str]
-    """The dataset's name: of its folder, and of torchvision's class, which knows its mirrors."""
+    """The name of the dataset's folder, and of the torchvision class that lists its mirrors."""
     checksums: ClassVar[Mapping[str, Checksum]]
-    """Of each gunzipped file's name. Copied from torchvision, whose import would slow every start."""
+    """Checksums by the name of the gunzipped file. Copied from torchvision, because importing it slows every start."""
 
     @model_validator(mode="before")
     @classmethod
     def _accept_configs_of_version_0_1(cls, fields: Any) -> Any:
-        """Runs of version 0.1 hold `checksums: true`, which is now always so."""
+        """Removes `checksums: true`, which configs of version 0.1 hold: files are always checked now."""
         if isinstance(fields, dict) and fields.get("checksums") is True:
             return {key: value for key, value in fields.items() if key != "checksums"}
         return fields
@@ -79,7 +79,7 @@ class MnistFiles(DataSpec):
         return read_idx(self._find(name), self.checksums[name])
 
     def _find(self, name: str) -> Path:
-        """The file of this name that can be checked: gunzipped, else gzipped (which may not exist)."""
+        """The path of the file: gunzipped if that can be checked or is alone, else gzipped (which may not exist)."""
         plain, zipped = self.folder / name, self.folder / f"{name}.gz"
         return plain if plain.is_file() and (self.checksums[name].content or not zipped.is_file()) else zipped
 
@@ -88,7 +88,7 @@ class MnistFiles(DataSpec):
 
     def fetch(self) -> None:
         if not self._missing():
-            return  # so that a read-only folder with the files will do
+            return  # no lock, so that a read-only folder with all files works
         import torchvision
 
         published = getattr(torchvision.datasets, self.title)

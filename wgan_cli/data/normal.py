@@ -1,4 +1,4 @@
-"""Normals: an endless source whose distances are known in closed form."""
+"""Normal distributions: an endless source whose distances are known in closed form."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from wgan_cli.transport import gaussian_w2, wasserstein_1d_normal
 
 
 class Normal(DataSpec):
-    """Independent draws of N(mean, std²), endless and new each time; one sample is `features` draws."""
+    """Independent draws from N(mean, std²), without end; one sample is `features` draws."""
 
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
     std: float = Field(default=1.0, gt=0)
     features: int = Field(default=1, ge=1)
-    """1 is the true one-dimensional problem; 512 is "512 independent draws as one sample"."""
+    """1 is the one-dimensional problem; with 512, one sample is 512 independent draws."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class _NormalDataset(EndlessDataset):
     spec: Normal
 
     def exact_distances(self, samples: Tensor) -> Figures:
-        """Of all values pooled: exact W1 and W2 to the normal, and W2 between the normals with the same moments."""
+        """Of all values pooled: exact W1 and W2 to the normal, and W2 between it and the normal with their moments."""
         values = samples.flatten().double().cpu()
         mean, std = self.spec.mean, self.spec.std
         target = torch.tensor([mean], dtype=torch.float64), torch.tensor([[std**2]], dtype=torch.float64)
@@ -59,6 +59,6 @@ class _NormalDataset(EndlessDataset):
         }
 
     def figures(self, generated: Callable[[], Tensor]) -> Figures:
-        values = generated().flatten().cpu()  # a few thousand; MPS has no float64
+        values = generated().flatten().cpu()  # only a few thousand; MPS has no float64
         truth = wasserstein_1d_normal(values, self.spec.mean, self.spec.std)
         return {"samples/mean": values.mean(), "samples/std": values.std(), "truth/w1": truth}

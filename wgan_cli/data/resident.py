@@ -1,4 +1,4 @@
-"""A finite set of samples that fits the device's memory, and passes over it in random order."""
+"""A finite set of samples in the device's memory, and passes over it in random order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from wgan_cli.transport import exact_wasserstein
 
 
 def scale(samples: Tensor) -> Tensor:
-    """uint8 in 0..255 to torch's default type (float32 unless set otherwise) in [-1, 1]; others as they are."""
+    """Scales uint8 0..255 to [-1, 1], in torch's default type (normally float32). Returns other types unchanged."""
     if samples.dtype != torch.uint8:
         return samples
     return samples.to(torch.get_default_dtype()).mul_(2 / 255).sub_(1)
@@ -22,11 +22,11 @@ def scale(samples: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ResidentDataset(Dataset):
-    """Samples (N, *shape) on the device. Images stay uint8: a quarter of the memory of float32, and of its traffic."""
+    """Samples (N, *shape) on the device. Images stay uint8, which needs a quarter of the memory of float32."""
 
     samples: Tensor
     where: str
-    """The key that chose them, for messages."""
+    """The config key that selected the samples, for messages."""
     labels: Tensor | None = None
     others: Tensor | None = None
     """Samples that training never sees."""
@@ -34,7 +34,7 @@ class ResidentDataset(Dataset):
 
     @cached_property
     def _reference(self) -> tuple[Tensor, Tensor] | None:
-        """Two sets of as many held-out samples, at most 1,000 each, always the same ones."""
+        """Two equally large sets of held-out samples, at most 1,000 each, and always the same."""
         if self.others is None:
             return None
         count = min(len(self.others) // 2, 1000)
@@ -43,7 +43,7 @@ class ResidentDataset(Dataset):
 
     @cached_property
     def _floor(self) -> Tensor:
-        """W1 between the two sets: what a perfect generator would have."""
+        """W1 between the two sets: the value of a perfect generator."""
         assert self._reference is not None
         first, second = self._reference
         return exact_wasserstein(first.flatten(1), second.flatten(1))
@@ -63,7 +63,7 @@ class ResidentDataset(Dataset):
         return None if self._reference is None else self._reference[0]
 
     def truth(self, samples: Tensor) -> Figures:
-        """Exact W1 in the critic's own unit (Euclidean), and its floor: real against real."""
+        """Exact W1 between generated and held-out samples (Euclidean distances of pixels in [-1, 1]), and its floor."""
         heldout = self.heldout()
         if heldout is None:
             return {}
@@ -87,7 +87,7 @@ class _Passes(Batches):
         self._begin_pass()
 
     def _begin_pass(self) -> None:
-        self._pass_state = self.generator.get_state()  # enough to draw the order of this pass again
+        self._pass_state = self.generator.get_state()  # from it, the order of this pass can be drawn again
         self._order = torch.randperm(len(self.samples), generator=self.generator, device=self.samples.device)
         self._position = 0
 

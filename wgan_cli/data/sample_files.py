@@ -1,4 +1,4 @@
-"""Files of samples as users and `wgan sample` write them: .npy, .npz, .pt and .csv."""
+"""Reads files of samples, from users or from `wgan sample`: .npy, .npz, .pt and .csv."""
 
 import csv
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from wgan_cli.files import load_plain
 
 
 def read_samples(path: Path) -> Tensor:
-    """The samples of a file, one a row (N, ...), on the CPU in the file's own type.
+    """The samples in a file, one per row (N, ...), on the CPU and in the file's own type.
 
     `.npy`; `.npz` (array `samples`, else its only one); `.pt` (a tensor); `.csv` (numbers, with or without a header
     line). Raises `BadInputError` for anything else.

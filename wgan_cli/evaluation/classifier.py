@@ -22,22 +22,22 @@ log = logging.getLogger("wgan")
 
 @dataclass(frozen=True)
 class Classifier:
-    """A small convolutional network that knows the classes of a dataset."""
+    """A small convolutional network that predicts the classes of a dataset."""
 
     name: str
-    """Stands in the names of figures, such as `frechet/mnist-cnn`."""
+    """Part of the names of figures, such as `frechet/mnist-cnn`."""
     features: nn.Module
     """Images (N, C, H, W) to its last hidden layer (N, 64)."""
     head: nn.Module
     """Features (N, 64) to logits (N, classes)."""
     accuracy: float
-    """On held-out samples."""
+    """The share of held-out samples whose class is predicted correctly."""
 
 
 def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs: int = 3) -> Classifier | None:
     """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels.
 
-    The name of the cached file holds a checksum of the training samples, so it never serves other data.
+    The name of the cached file contains a checksum of the training samples, so it is never used for other data.
     """
     train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
     if train is None or test is None:
@@ -46,7 +46,7 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
     content = hashlib.md5(train[0].cpu().numpy().tobytes() + train[1].cpu().numpy().tobytes(), usedforsecurity=False)
     cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}.pt"
     classes = int(train[1].max()) + 1
-    with torch.random.fork_rng(devices=[]):  # its own seed, and none of the caller's random numbers
+    with torch.random.fork_rng(devices=[]):  # its own seed; the caller's random state stays as it is
         torch.manual_seed(0)
         network = _network(train[0].shape[1:], classes).to(device)
         if not _read_cache(network, cache):
@@ -92,5 +92,5 @@ def _write_cache(network: nn.Module, cache: Path) -> None:
         with creations() as made:
             made.folder(cache.parent)
             write_atomically(cache, content.getvalue())
-    except OSError as error:  # the figures are right all the same; only the next evaluation takes longer
+    except OSError as error:  # the figures are right; only the next evaluation takes longer
         log.warning("%s: the classifier can't be kept (%s)", cache, error.strerror)

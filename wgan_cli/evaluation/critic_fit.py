@@ -22,8 +22,9 @@ from wgan_cli.training.steps import Steps
 class CriticFit(Spec):
     """The network, strategy and training of a critic between two fixed sets.
 
-    The default penalty is heavy, because no generator has to keep pace here: with weight 10 the slope exceeds its
-    target, by up to a quarter, where the gap gains by it, and the estimate falls short by as much.
+    The default weight of the penalty is large. With weight 10, the slope exceeds its target by up to a quarter at some
+    points, and the estimate is too small by as much. A small weight has no advantage here, because no generator has to
+    follow the critic.
     """
 
     critic: Critic = MlpCritic(hidden=(128, 128), activation="leaky_relu")
@@ -32,21 +33,22 @@ class CriticFit(Spec):
     steps: int = Field(default=5000, ge=1)
     batch_size: int = Field(default=512, ge=2)
     average: float = Field(default=0.99, gt=0, lt=1)
-    """Decay of the averaged weights that are measured in the end."""
+    """Decay of the averaged weights. The critic with these weights is measured."""
     spread: float = Field(default=1.0, gt=0)
-    """The two sets are scaled together to this root mean square a value. Under `clip` a small one lets the biases,
-    clipped like the weights, put a unit's kink anywhere among the points, so that a straight critic stays one."""
+    """Both sets are scaled together to this standard deviation of their values. For `clip`, use a small one: the biases
+    are clipped like the weights, and can then still move the kink of each unit beyond all points, as a linear critic
+    needs."""
 
 
 def load_fit(path: str | None) -> CriticFit:
-    """The critic's YAML file, read with the checks of a run's config; the defaults if there is none."""
+    """Reads the critic's YAML file with the checks of a run's config. Without a `path`, returns the defaults."""
     return CriticFit() if path is None else load_spec(Path(path).expanduser(), CriticFit)
 
 
 def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:
     """Gap, Lipschitz constant and W1 estimate of a critic trained between x (N, D) and y (M, D), in their unit.
 
-    The sets are scaled together to the spread of the fit, and the gap back: f(x) = s · g(x / s) has g's slopes.
+    Both sets are divided by one scale s, and the gap is multiplied by s: f(x) = s · g(x / s) has the slopes of g.
     """
     pooled = torch.cat([x, y])
     unit = ((pooled - pooled.mean(0)).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
@@ -57,7 +59,7 @@ def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate
 
 
 def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
-    """A critic that scores x (N, D) high and y (M, D) low under the strategy of `fit`: averaged, in evaluation mode."""
+    """A critic trained to score x (N, D) high and y (M, D) low: with averaged weights, in evaluation mode."""
     generator = torch.Generator(x.device).manual_seed(seed)
     torch.manual_seed(seed)
     critic = build_critic(fit.critic, fit.lipschitz, tuple(x.shape[1:])).to(x.device)
@@ -73,5 +75,5 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
 
 
 def draw(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of the points, with replacement."""
+    """Draws `count` of the points (N, D), with replacement: (count, D)."""
     return points[torch.randint(len(points), (count,), generator=generator, device=points.device)]

@@ -77,7 +77,7 @@ def gaussian(problem: Problem) -> Distance:
 
 
 def one_dimensional(problem: Problem) -> Distance:
-    """W_p of single values through their quantile functions."""
+    """W_p between points of one value, by their quantile functions."""
     x, y, p = problem.x, problem.y, problem.p
     if x.shape[1] != 1:
         raise BadInputError(f"--method 1d: samples here have {x.shape[1]} values, not one; use exact or sliced")
@@ -105,7 +105,7 @@ WITH_PLAN = ("exact", "sinkhorn")
 
 
 def measure(problem: Problem, method: str) -> Distance:
-    """The distance by this method. Raises `BadInputError` for sets that do not fit each other or the method."""
+    """The distance by this method. Raises `BadInputError` for sets that do not fit each other, or not the method."""
     if problem.x.shape[1] != problem.y.shape[1]:
         raise BadInputError(
             f"samples of A have {problem.x.shape[1]} values, those of B {problem.y.shape[1]}; both need as many"

@@ -1,6 +1,6 @@
-"""Generated samples against real ones: distances beside their floors, classes, and the critic on either split.
+"""Compares generated samples with real ones: distances with their floors, classes, and the critic on both splits.
 
-A floor is the same figure between two sets of real samples of the same size: what a perfect generator would have.
+A floor is the same figure between two equally large sets of real samples: the value of a perfect generator.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ Figures = dict[str, float]
 def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     """Figures of `num` generated samples (seeds `seed`, `seed` + 1, ...) against as many held-out real ones.
 
-    If the data has too few held-out samples for two sets of `num`, all sets are as large as it allows. A figure has
-    the name that training logs it by.
+    If the data has too few held-out samples for two sets of `num`, all sets are as large as the data allows. Figures
+    have the same names as in training.
     """
     dataset = loaded.config.data.load(loaded.device)
     generator = torch.Generator().manual_seed(seed)
@@ -45,7 +45,7 @@ def _numbers(figures: dict[str, Tensor]) -> Figures:
 
 
 def _beside_floor(measure: Callable[[Tensor, Tensor], Figures], fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Each figure of fake against real, followed by its floor: the other real samples against the same."""
+    """Each figure between `fake` and `real`, followed by its floor: the figure between `other` and `real`."""
     found, floor = measure(fake, real), measure(other, real)
     return {key: value for name in found for key, value in ((name, found[name]), (f"{name}_floor", floor[name]))}
 
@@ -63,7 +63,7 @@ def set_distances(samples: Tensor, real: Tensor) -> Figures:
 
 
 def critic_figures(critic: nn.Module, fake: Tensor, dataset: Dataset, generator: torch.Generator) -> Figures:
-    """The critic's gap, Lipschitz constant and W1 estimate on real samples of training, and on held-out ones."""
+    """The critic's gap, Lipschitz constant and W1 estimate, with real samples of training and with held-out ones."""
     figures: Figures = {}
     for split in ("train", "heldout"):
         real = dataset.real(len(fake), generator, heldout=split == "heldout")
@@ -77,8 +77,8 @@ def critic_figures(critic: nn.Module, fake: Tensor, dataset: Dataset, generator:
 def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
     """Fréchet distance between features, and the share of each class among the generated samples.
 
-    The Fréchet distance is W2² between the normals with the features' moments, as in FID (Heusel et al., 2017), on
-    the last hidden layer of this classifier: compare it only with figures of the same classifier.
+    The Fréchet distance is W2² between the normals with the moments of the features, as in FID (Heusel et al., 2017).
+    The features are the last hidden layer of this classifier, so compare only figures of the same classifier.
     """
 
     def frechet(x: Tensor, y: Tensor) -> Figures:

@@ -1,4 +1,4 @@
-"""Sets of samples as points (N, D): from files, or datasets by name."""
+"""Reads sets of samples as points (N, D), from files or from datasets by name."""
 
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from wgan_cli.errors import BadInputError
 def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
     """The samples of `source`, a file or a name such as `mnist:test`, as points (N, D) in float64.
 
-    Of more than `most` samples, `most` are drawn without replacement. Bytes, as `wgan sample` writes images, are
-    scaled to [-1, 1]. Raises `BadInputError` for anything that holds no finite numbers.
+    If there are more than `most` samples, `most` are drawn without replacement. Bytes, which `wgan sample` writes for
+    images, are scaled to [-1, 1]. Raises `BadInputError` for a source that can't be read or has values that are not
+    finite.
     """
     dataset = find_split(source)
     if dataset is None and Path(source).suffix not in ENDINGS:

@@ -1,7 +1,7 @@
-"""Strategies that keep the critic Lipschitz, and the measure of how well they do.
+"""Strategies that bound the critic's slope, and measurements of the slope.
 
-The Wasserstein-1 distance is the largest gap over critics with slope at most 1 (Kantorovich and Rubinstein).
-Without such a bound the gap means nothing. A new strategy is one file and its name in the union below.
+The Wasserstein-1 distance is the largest gap over all critics with slope at most 1 (Kantorovich and Rubinstein).
+Without a bound on the slope, the gap means nothing. A new strategy is one file and its name in the union below.
 """
 
 from typing import Annotated

@@ -11,16 +11,16 @@ from wgan_cli.spec import Choice
 Critic = Callable[[Tensor], Tensor]
 """Samples (N, *shape) to scores (N,)."""
 Noise = tuple[Tensor, ...]
-"""The random numbers of one penalty: tensors whose first dimension counts the samples of the batch."""
+"""The random numbers of one penalty: tensors with one row for each sample of the batch."""
 
 
 class LipschitzSpec(Choice, ABC):
-    """A Lipschitz strategy. By default it does nothing; a strategy overrides the hooks that it needs."""
+    """A Lipschitz strategy. The hooks do nothing by default; a strategy overrides those that it needs."""
 
     @property
     @abstractmethod
     def bounds_slope(self) -> bool:
-        """Whether anything keeps the critic's slope from growing without limit."""
+        """Whether the strategy keeps the critic's slope from growing without limit."""
 
     @property
     def per_sample(self) -> bool:
@@ -29,11 +29,11 @@ class LipschitzSpec(Choice, ABC):
 
     @property
     def keeps_state(self) -> bool:
-        """Whether `attach` adds buffers that a forward pass updates, as spectral norm's power iteration does."""
+        """Whether `attach` adds buffers that a forward pass updates, such as the vectors of a power iteration."""
         return False
 
     def attach(self, critic: nn.Module) -> nn.Module:
-        """Adds what the strategy needs to a new critic, such as a parametrization of its weights.
+        """Changes a new critic for the strategy, for example by a parametrization of its weights.
 
         Returns the module to use in place of `critic`. Its `state_dict` holds the state of both.
         """
@@ -42,14 +42,14 @@ class LipschitzSpec(Choice, ABC):
     def noise(self, batch_size: int, stream: torch.Generator) -> Noise:
         """Draws the random numbers of one penalty for a whole batch, on the stream's device.
 
-        Under ranks each rank draws for the global batch and passes its own part to `penalty`.
+        With several ranks, each rank draws for the global batch and passes its own part to `penalty`.
         """
         return ()
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
         """The term added to the critic's loss: a 0-d tensor, with a graph to the critic's parameters.
 
-        It must be a mean over the samples: then averaging gradients over ranks gives those of the whole batch.
+        It must be a mean over the samples, so that the mean of the gradients over ranks is that of the whole batch.
         """
         return real.new_zeros(())
 
@@ -58,5 +58,5 @@ class LipschitzSpec(Choice, ABC):
         return
 
     def advice_on_negative_gap(self) -> str | None:
-        """What to change when the gap stays negative, if the strategy can be the cause."""
+        """Advice for a gap that stays negative; None if the strategy can't be the cause."""
         return None

@@ -1,4 +1,4 @@
-"""What a critic says of W1: the largest slope seen, and gap / slope. An estimate, which proves nothing."""
+"""The W1 estimate of a critic: gap / largest slope seen. It is an estimate and proves nothing."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from wgan_cli.lipschitz.slope import between, slopes
 
 @dataclass(frozen=True)
 class Estimate:
-    """A critic's view of two sets of samples, as numbers."""
+    """Gap, Lipschitz constant and W1 estimate of a critic between two sets of samples."""
 
     gap: float
     lipschitz: float
@@ -20,20 +20,21 @@ class Estimate:
 
     @property
     def w1(self) -> float | None:
+        """The W1 estimate, as `w1_estimate` computes it."""
         return w1_estimate(self.gap, self.lipschitz)
 
 
 def w1_estimate(gap: float, lipschitz: float) -> float | None:
-    """gap / Lipschitz constant; None for a critic without slope, which says nothing of a distance."""
+    """gap / Lipschitz constant; None for a critic of slope 0, which gives no estimate."""
     return gap / lipschitz if lipschitz > 0 else None
 
 
 def largest_slope(critic: Critic, real: Tensor, fake: Tensor, batch_size: int = 1024) -> Tensor:
     """The largest slope at the real samples (N, *shape), the fake ones (M, *shape) and points between them: 0-d.
 
-    The points between pair the samples in their order, the shorter set repeated, and mix them by the weights
-    t_i = i φ mod 1 with the golden ratio φ: these fill [0, 1] evenly for any number of pairs, and need no random
-    numbers, so measuring never changes training.
+    For the points between, samples are paired in their order (the shorter set is repeated) and mixed with the weights
+    t_i = i φ mod 1, where φ is the golden ratio. These weights fill [0, 1] evenly for any number of pairs. They need
+    no random numbers, so measuring never changes training.
     """
     count = max(len(real), len(fake))
     index = torch.arange(count, device=real.device)

@@ -13,8 +13,8 @@ from wgan_cli.lipschitz.slope import between, slopes
 class GradientPenalty(LipschitzSpec):
     """weight · mean((‖∇ₓ critic(x̂)‖₂ − target)²) at points x̂ between real and fake (Gulrajani et al., 2017).
 
-    `sided: one` penalises only slopes above the target (the WGAN-LP of Petzka et al., 2018). It allows a flat
-    critic, which a 1-D target needs, because there the slope has to pass zero to change its sign.
+    `sided: one` penalises only slopes above the target (WGAN-LP, Petzka et al., 2018). It allows slope 0, which a 1-D
+    target needs: in one dimension the slope has to pass zero to change its sign.
     """
 
     kind: Literal["gp"] = "gp"
@@ -39,7 +39,7 @@ class GradientPenalty(LipschitzSpec):
         )
 
     def noise(self, batch_size: int, stream: torch.Generator) -> Noise:
-        """One mixing weight in [0, 1) a sample."""
+        """One mixing weight in [0, 1) per sample: (batch_size,)."""
         return (torch.rand(batch_size, generator=stream, device=stream.device),)
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, noise: Noise) -> Tensor:

@@ -1,4 +1,4 @@
-"""The critic's slope ‖∇ₓ critic(x)‖₂, and the points at which it is measured."""
+"""The critic's slope ‖∇ₓ critic(x)‖₂, and points between samples at which it is measured."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from wgan_cli.lipschitz.base import Critic
 def slopes(critic: Critic, points: Tensor, *, create_graph: bool = False) -> Tensor:
     """‖∇ₓ critic(x)‖₂ over all of a sample's dimensions, at each of `points` (N, *shape): (N,).
 
-    Computed in float32 at least, whatever the critic computes in. Finite and differentiable where the gradient is
-    zero: `vector_norm` has the subgradient 0 there, the square root of a sum of squares has none.
+    The norm is computed in float32 at least, also for a critic in lower precision. Where the gradient is zero, the
+    result is finite and differentiable: `vector_norm` uses the subgradient 0 there, but the square root of a sum of
+    squares would give NaN.
     """
     points = points.detach().requires_grad_()
     with torch.enable_grad():
@@ -21,5 +22,5 @@ def slopes(critic: Critic, points: Tensor, *, create_graph: bool = False) -> Ten
 
 
 def between(real: Tensor, fake: Tensor, t: Tensor) -> Tensor:
-    """The points fake + t (real − fake), one weight `t` (N,) a sample (Gulrajani et al., 2017)."""
+    """The points fake + t (real − fake), with one weight of `t` (N,) per sample (Gulrajani et al., 2017)."""
     return torch.lerp(fake, real, t.view(-1, *[1] * (real.dim() - 1)))

@@ -6,7 +6,7 @@ from wgan_cli.lipschitz.base import LipschitzSpec
 
 
 class Unbounded(LipschitzSpec):
-    """No constraint: right for the plain GAN's discriminator, meaningless for a Wasserstein critic."""
+    """No constraint: right for the plain GAN's discriminator. The gap of a Wasserstein critic then means nothing."""
 
     kind: Literal["none"] = "none"
 

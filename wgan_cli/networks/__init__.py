@@ -1,7 +1,7 @@
 """Networks: generators map latents (N, dim) to samples (N, *shape), critics map samples to scores (N,).
 
-A critic's score is unbounded: no sigmoid. A generator of images ends in tanh, as images are scaled to [-1, 1]; a
-generator of plain features ends in its last linear layer. A new kind of network is one file and its names in the
+A critic's score is unbounded: it has no sigmoid. A generator of images ends in tanh, because images are scaled to
+[-1, 1]. A generator of plain features ends in a linear layer. A new kind of network is one file and its names in the
 unions below.
 """
 

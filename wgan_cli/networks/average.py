@@ -8,10 +8,10 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """A running average of the weights of `network`: call `update_parameters` after each of its steps.
+    """A running average of the weights of `network`. Call its `update_parameters` after each step of the network.
 
-    The decay after n updates is min(decay, (1 + n) / (10 + n)): with a fixed decay near 1, the first, untrained
-    weights would still count after a thousand updates.
+    The decay after n updates is min(decay, (1 + n) / (10 + n)). With a fixed decay near 1, the untrained first weights
+    would still contribute after a thousand updates.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The interface of a network, and what generators and critics of every kind share."""
+"""The interfaces of generators and critics, and functions for all networks."""
 
 from abc import abstractmethod
 from typing import Literal
@@ -16,16 +16,16 @@ Init = Literal["torch", "dcgan", "xavier"]
 
 
 class NetworkSpec(Choice):
-    """What generators and critics share.
+    """The fields and capabilities that generators and critics share.
 
-    Three properties name the key that gives a network a certain trait, and are None where it lacks the trait. They
-    are truth values too: `if config.critic.mixes_samples`.
+    Three properties describe what a network does in a forward pass. Each returns the key that causes this, or None if
+    the network does not do it. So they are also conditions: `if config.critic.mixes_samples`.
     """
 
     norm: Norm = "none"
     """`batch` mixes the samples of a batch, so a critic under a per-sample penalty can't have it."""
     init: Init = "torch"
-    """`torch`: PyTorch's own; `dcgan`: N(0, 0.02²) (Radford et al., 2016); `xavier`: Glorot uniform."""
+    """`torch`: PyTorch's default; `dcgan`: N(0, 0.02²) (Radford et al., 2016); `xavier`: Glorot uniform."""
 
     def check_shape(self, shape: Shape) -> None:
         """Raises ValueError, with a remedy, if no network of this kind fits samples of this `shape`."""
@@ -33,12 +33,12 @@ class NetworkSpec(Choice):
 
     @property
     def mixes_samples(self) -> str | None:
-        """The key that makes a sample's output depend on the other samples of its batch."""
+        """The key that makes the output of a sample depend on the other samples of its batch."""
         return "norm" if self.norm == "batch" else None
 
     @property
     def keeps_state(self) -> str | None:
-        """The key that gives the network buffers which a forward pass updates."""
+        """The key that gives the network buffers that a forward pass updates."""
         return "norm" if self.norm == "batch" else None
 
     @property
@@ -60,12 +60,16 @@ class NetworkSpec(Choice):
 
 
 class GeneratorSpec(NetworkSpec):
+    """The interface of a generator."""
+
     @abstractmethod
     def build(self, latent: Latent, shape: Shape) -> nn.Module:
         """A new generator: (N, latent.dim) to (N, *shape)."""
 
 
 class CriticSpec(NetworkSpec):
+    """The interface of a critic."""
+
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
         """A new critic: (N, *shape) to (N,)."""
@@ -73,7 +77,7 @@ class CriticSpec(NetworkSpec):
 
 @torch.no_grad()
 def in_batches(network: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
-    """The outputs of `network` for `inputs` (N, ...), in evaluation mode (no dropout, running norms), in batches."""
+    """The outputs of `network` for `inputs` (N, ...), computed in batches and in evaluation mode."""
     was_training = network.training
     network.eval()
     try:
@@ -83,4 +87,5 @@ def in_batches(network: nn.Module, inputs: Tensor, batch_size: int = 256) -> Ten
 
 
 def parameter_count(network: nn.Module) -> int:
+    """The number of values in all parameters of `network`."""
     return sum(parameter.numel() for parameter in network.parameters())

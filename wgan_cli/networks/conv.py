@@ -25,10 +25,10 @@ class _ConvFields(NetworkSpec):
 
 
 class ConvGenerator(_ConvFields, GeneratorSpec):
-    """Linear to a quarter of the side, two stride-2 transposed convolutions, a 3 x 3 convolution, tanh."""
+    """A linear layer to a quarter of the side, two transposed convolutions of stride 2, a 3 x 3 convolution, tanh."""
 
     width: int = Field(default=128, ge=4, multiple_of=4)
-    """Channels at a quarter of the side; half of them at half the side, a quarter at full size."""
+    """Channels at a quarter of the side; half as many at half the side, a quarter as many at full size."""
     norm: Literal["none", "batch"] = "none"
 
     def build(self, latent: Latent, shape: Shape) -> nn.Module:
@@ -54,10 +54,10 @@ class ConvGenerator(_ConvFields, GeneratorSpec):
 
 
 class ConvCritic(_ConvFields, CriticSpec):
-    """Two stride-2 convolutions and a linear layer; no norm, as a penalty needs scores of single samples."""
+    """Two convolutions of stride 2 and a linear layer. A norm over the batch would not fit a per-sample penalty."""
 
     width: int = Field(default=64, ge=1)
-    """Channels at half the side; twice as many at a quarter of it."""
+    """Channels at half the side; twice as many at a quarter of the side."""
     norm: Literal["none"] = "none"
 
     def build(self, shape: Shape) -> nn.Module:

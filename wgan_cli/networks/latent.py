@@ -11,7 +11,7 @@ from wgan_cli.spec import Spec
 
 
 class Latent(Spec):
-    """The generator's noise input: `dim` independent numbers a sample."""
+    """The generator's noise input: `dim` independent numbers per sample."""
 
     dim: int = Field(ge=1)
     kind: Literal["normal", "uniform"] = "normal"
@@ -25,8 +25,8 @@ class Latent(Spec):
         return torch.rand(size, generator=generator, device=generator.device).mul_(2).sub_(1)
 
     def from_seeds(self, seeds: Iterable[int]) -> Tensor:
-        """One latent a seed, (len(seeds), dim), on the CPU. A seed has the same latent on every device, whatever
-        seeds are drawn with it."""
+        """One latent per seed, (len(seeds), dim), on the CPU. It depends on its seed alone, not on the device or on the
+        other seeds."""
         generator = torch.Generator()
         drawn = [self.draw(1, generator.manual_seed(seed)) for seed in seeds]
         return torch.cat(drawn) if drawn else torch.empty(0, self.dim)
@@ -34,8 +34,8 @@ class Latent(Spec):
     def interpolate(self, first: int, last: int, steps: int) -> Tensor:
         """Latents (steps, dim) on the path from the latent of seed `first` to that of seed `last`.
 
-        Normal latents follow the arc between the two, because the straight line passes through lengths that no
-        draw has (White, 2016). Uniform latents follow the straight line.
+        Normal latents follow the arc between the two, because the middle of the straight line is shorter than almost
+        every draw (White, 2016). Uniform latents follow the straight line.
         """
         start, end = self.from_seeds([first, last])
         t = torch.linspace(0, 1, steps)[:, None]

@@ -9,10 +9,10 @@ from torch.nn.functional import leaky_relu, leaky_relu_
 
 
 class _Kinked(torch.autograd.Function):
-    """max(x, slope · x) with no second derivative, where torch's own has a tensor of zeros.
+    """max(x, slope · x) without a second derivative; the second derivative of torch's version is a tensor of zeros.
 
-    When a penalty is differentiated twice, torch's own sends these zeros back through the whole network: for a
-    critic of convolutions, a sixth of the work of a step.
+    When a penalty is differentiated twice, torch's version propagates these zeros through the whole network. In a
+    convolutional critic, this takes a sixth of the time of a step.
     """
 
     @staticmethod
@@ -31,7 +31,7 @@ class _Kinked(torch.autograd.Function):
 
 
 class LeakyReLU(nn.Module):
-    """max(x, slope · x); ReLU where the slope is 0."""
+    """max(x, slope · x); with slope 0 it is ReLU."""
 
     in_place = False
 
@@ -46,7 +46,7 @@ class LeakyReLU(nn.Module):
 
 
 class InPlaceLeakyReLU(LeakyReLU):
-    """`LeakyReLU` that overwrites its input: for the output of a layer that nothing else reads."""
+    """`LeakyReLU` that overwrites its input. The input must be the output of a layer that nothing else reads."""
 
     in_place = True
 

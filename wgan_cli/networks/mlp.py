@@ -32,13 +32,15 @@ class _MlpFields(NetworkSpec):
                 layers.append(nn.BatchNorm1d(fan_out))
             elif self.norm == "layer":
                 layers.append(nn.LayerNorm(fan_out))
-            layers.append(activation(self.activation, in_place=True))  # only it reads the layer before
+            layers.append(activation(self.activation, in_place=True))  # nothing else reads the layer before
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
         return layers
 
 
 class MlpGenerator(_MlpFields, GeneratorSpec):
+    """Fully connected layers from latents to samples of any shape; images end in tanh."""
+
     def build(self, latent: Latent, shape: Shape) -> nn.Module:
         layers = self._hidden_layers(latent.dim)
         layers.append(nn.Linear((latent.dim, *self.hidden)[-1], math.prod(shape)))
@@ -48,6 +50,8 @@ class MlpGenerator(_MlpFields, GeneratorSpec):
 
 
 class MlpCritic(_MlpFields, CriticSpec):
+    """Fully connected layers from flattened samples to scores."""
+
     def build(self, shape: Shape) -> nn.Module:
         inputs = math.prod(shape)
         head = nn.Linear((inputs, *self.hidden)[-1], 1)

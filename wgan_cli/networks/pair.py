@@ -1,4 +1,4 @@
-"""Generator, critic and average as one object: built, moved, saved, loaded and sampled here alone."""
+"""Generator, critic and averaged generator as one object, which builds, moves, saves and loads them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn
 
 
 class Networks:
-    """The generator, the critic with its strategy attached, and the generator's average where one is kept."""
+    """The generator, the critic with its strategy attached, and the averaged generator if there is a decay for it."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class Networks:
         shape: Shape,
         average_decay: float | None = None,
     ) -> None:
-        """New networks on the CPU, initialised from torch's global random numbers: the generator first."""
+        """Builds networks on the CPU, the generator first. torch's global random numbers initialise them."""
         self.generator = generator.build(latent, shape)
         self.critic = build_critic(critic, lipschitz, shape)
         self.average = averaged(self.generator, average_decay) if average_decay is not None else None
 
     @property
     def sampler(self) -> nn.Module:
-        """The generator whose weights samples use: the average where one is kept."""
+        """The generator that draws samples: the averaged one if there is one."""
         return self.generator if self.average is None else self.average.module
 
     def named(self) -> dict[str, nn.Module]:
@@ -45,11 +45,11 @@ class Networks:
         return modules if self.average is None else {**modules, "averaged generator": self.average}
 
     def to(self, device: torch.device) -> "Networks":
-        """Moves the networks to `device`. Convolutions store the channels of a pixel together, which is faster."""
+        """Moves the networks to `device`. Convolutions get the channels-last memory format, which is faster."""
         self.generator, self.critic = (
             network.to(device).to(memory_format=torch.channels_last) for network in (self.generator, self.critic)
         )
-        if self.average is not None:  # its counter stays on the CPU, where reading it does not wait for the device
+        if self.average is not None:  # its counter stays on the CPU: reading it there does not wait for the device
             self.average.module = self.average.module.to(device).to(memory_format=torch.channels_last)
         return self
 
@@ -60,11 +60,12 @@ class Networks:
         return self
 
     def update_average(self) -> None:
-        """Call it after each step of the generator."""
+        """Updates the averaged generator. Call it after each step of the generator."""
         if self.average is not None:
             self.average.update_parameters(self.generator)
 
     def state_dict(self) -> dict[str, Any]:
+        """The weights and buffers of each network, in plain containers."""
         return {
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),

@@ -1,1 +1,1 @@
-"""A run's folder: its checkpoints, the files that grow, its readers, and the list of runs."""
+"""A run's folder: checkpoints, figures and grids, their readers, and the list of runs."""

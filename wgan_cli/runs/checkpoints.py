@@ -1,7 +1,8 @@
-"""Checkpoints: one file each, whole or absent, protected by a checksum over its every byte.
+"""Checkpoints: each is one file, complete or absent, protected by a checksum over all its bytes.
 
-The file is torch's own (a zip archive) whose comment, its last 64 bytes, is the SHA-256 of everything before it. It
-holds only plain containers and tensors, and is read with `weights_only=True`: code in one is refused, never run.
+The file is a zip archive as torch saves it. Its comment, the last 64 bytes, is the SHA-256 of all bytes before. It
+holds only plain containers and tensors, and is read with `weights_only=True`: a file with code is refused, and its code
+is never run.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def numbered(folder: Path, ending: str) -> dict[int, Path]:
-    """The files in a folder that are named by an iteration, by that iteration."""
+    """The files in a folder whose names are the number of an iteration, by iteration."""
     return {int(path.stem): path for path in folder.glob(f"*{ending}") if re.fullmatch(r"\d{9,}", path.stem)}
 
 
@@ -48,26 +49,27 @@ class CheckpointWriter:
         self._writing: Future[None] | None = None
 
     def save(self, state: Mapping[str, Any], step: int, before: Callable[[], None]) -> None:
-        """Copies `state`, has it written and returns. The thread calls `before` first.
+        """Copies `state`, lets the thread write it, and returns. The thread calls `before` first.
 
-        Waits for the checkpoint that is being written, and raises its `OSError` if it failed.
+        If an earlier checkpoint is still being written, waits for it, and raises its `OSError` if it failed.
         """
         self.wait()
         header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
         self._writing = self._thread.submit(self._write, {**header, **copied(state)}, step, before)
 
     def check(self) -> None:
-        """Raises the `OSError` of the last checkpoint, if it has failed by now."""
+        """Raises the `OSError` of the last checkpoint, if writing it has failed. Does not wait."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
     def wait(self) -> None:
-        """Returns once the last checkpoint is on the disk, or raises its `OSError`."""
+        """Waits until the last checkpoint is on the disk. Raises its `OSError` if writing it failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def close(self) -> None:
+        """Waits as `wait` does, and ends the thread."""
         try:
             self.wait()
         finally:
@@ -84,9 +86,9 @@ class CheckpointWriter:
 
 
 def copied(tree: Any) -> Any:
-    """The same containers with copies of their tensors on the CPU, which further training does not change.
+    """The same containers, with copies of their tensors on the CPU that further training does not change.
 
-    Equal strings become one object, because pickle writes a second object anew: so equal states give equal bytes.
+    Equal strings become one object. Pickle writes an object only once, so that equal states give equal bytes.
     """
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
@@ -100,7 +102,7 @@ def copied(tree: Any) -> Any:
 
 
 def sealed(state: Mapping[str, Any]) -> bytes:
-    """The bytes of a checkpoint file, with the checksum at the end."""
+    """The bytes of the checkpoint file of `state`, with the checksum at the end."""
     file = io.BytesIO()
     torch.save(dict(state), file)
     file.seek(-2, io.SEEK_END)  # the length of the archive's comment: none so far
@@ -131,7 +133,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_newest(run: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a run, or None. Damaged ones are named in a warning and skipped."""
+    """The newest whole checkpoint of a run; None if the run has none. A warning names each damaged one that is skipped.
+
+    Raises `WganError` if all are damaged.
+    """
     damaged = None
     for path in checkpoints(run):
         try:
@@ -145,7 +150,7 @@ def read_newest(run: Path) -> dict[str, Any] | None:
 
 
 def find_checkpoint(target: str) -> dict[str, Any]:
-    """The checkpoint `target`, a file, or the newest one of the run folder `target`. Raises `BadInputError`."""
+    """The checkpoint in the file `target`, or the newest one in the run folder `target`. Raises `WganError`."""
     path = Path(target).expanduser()
     if path.is_file():
         return read_checkpoint(path)
@@ -158,4 +163,5 @@ def find_checkpoint(target: str) -> dict[str, Any]:
 
 
 def checkpoint_config(state: Mapping[str, Any], source: str) -> RunConfig:
+    """The config of the run that wrote the checkpoint `state`; `source` names the checkpoint in messages."""
     return config_from_dict(state["config"], source)

@@ -1,4 +1,4 @@
-"""What `wgan plot` draws of runs."""
+"""Reads the runs that `wgan plot` draws."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from wgan_cli.runs.readers import read_grids, read_metrics
 
 
 def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
-    """The figures and grids of each run folder, and `count` samples if its samples are plain values."""
+    """The figures and grids of each run folder, and `count` new samples if they are plain values."""
     curves = []
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):

@@ -1,4 +1,4 @@
-"""environment.json: what a run was computed with."""
+"""environment.json: the versions, the device and the command line of a run."""
 
 import platform
 import subprocess
@@ -29,7 +29,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the source tree that runs; None for an installed wheel."""
+    """The commit of the source tree of this package; None for an installed wheel."""
     source = Path(__file__).parents[2]
     if not (source / ".git").exists():
         return None

@@ -1,7 +1,7 @@
 """A run's folder, open for writing: config, figures, TensorBoard events, grids, checkpoints and state.
 
-Every file except the two that grow (metrics, events) is written whole, or not at all. The figures of an iteration
-are on the disk before its checkpoint is.
+All files are written atomically, except the two that grow (metrics, events). The figures of an iteration are written
+before its checkpoint.
 """
 
 import json
@@ -35,15 +35,15 @@ class RunFolder:
     def __init__(
         self, path: Path, config: RunConfig, step: int, device: torch.device, engine: str | None = None
     ) -> None:
-        """Opens the folder to continue after iteration `step`; later figures, of a lost end, are removed."""
+        """Opens the folder to continue after iteration `step`. Removes later figures, which will be computed again."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self._config, self._step = path, config, step
-        write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: it makes the folder a run's
+        write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: `holds_run` looks for it
         (path / "samples").mkdir(exist_ok=True)
         (path / "checkpoints").mkdir(exist_ok=True)
         for damaged in (file for file in checkpoints(path) if int(file.stem) > step):
-            damaged.replace(damaged.with_suffix(".pt.damaged"))  # it could not be read, so it is not the newest
+            damaged.replace(damaged.with_suffix(".pt.damaged"))  # it could not be read, so an older one is the newest
         write_atomically(path / "environment.json", _json(environment(device) | {"engine": engine}))
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
@@ -56,7 +56,7 @@ class RunFolder:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Waits for what is being written. A run that ends without an error is finished, whatever its step."""
+        """Waits until all is written. A run that ends without an error is finished, whatever its step."""
         try:
             self._writer.close()
             self._metrics.close()
@@ -70,7 +70,7 @@ class RunFolder:
     def _write_status(self, state: State) -> None:
         """Writes the state of the run for `wgan runs`."""
         status = {"state": state, "step": self._step, "host": socket.gethostname(), "pid": os.getpid()}
-        with suppress(OSError):  # training meets the same full disk, and raises it
+        with suppress(OSError):  # if the disk is full, training fails by itself and raises the error
             write_atomically(self.path / "status.json", _json(status))
 
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
@@ -89,9 +89,9 @@ class RunFolder:
         self._events.add_image("samples", pixels, step, dataformats="HWC")
 
     def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
-        """Has `state` written as the newest checkpoint, and all except the newest `output.keep` removed.
+        """Writes `state` as the newest checkpoint on another thread, and removes all but the newest `output.keep`.
 
-        Returns as soon as the state is copied; a failure (`OSError`) is raised by a later call, or on exit.
+        Returns as soon as the state is copied. If writing fails, a later call, or the exit, raises the `OSError`.
         """
         self._step = step
         self._writer.save(state, step, before=self._flush)
@@ -103,11 +103,11 @@ class RunFolder:
 
 @contextmanager
 def claimed(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Path]:
-    """The folder of a run, which no other process can claim while the context lasts.
+    """Reserves the folder of a run: no other process can claim it while the context lasts.
 
-    `out` is a new or empty folder, or with `resume` one that holds a run; None makes `runs/name-NNNN` with the next
-    number. Raises `BadInputError`, with nothing written, for a folder that is not free. If the context ends by an
-    exception before anything is in the folder, what was made for it is removed again.
+    `out` is a new or empty folder or, with `resume`, one that holds a run. If it is None, the folder is
+    `runs/name-NNNN` with the next number. Raises `BadInputError`, with nothing written, for a folder that is not free.
+    If the context ends with an exception before the folder holds a run, what was created for it is removed.
     """
     with creations() as made:
         try:
@@ -151,7 +151,7 @@ def _refuse_unless_free(path: Path, resume: bool) -> None:
 
 
 def _is_leftover(entry: Path) -> bool:
-    """Whether a run that was killed in its first moments left this behind."""
+    """Whether this is left from a run that was killed before it wrote its config."""
     if entry.is_symlink():
         return False
     if entry.is_dir():
@@ -160,7 +160,7 @@ def _is_leftover(entry: Path) -> bool:
 
 
 def _cut_back(metrics: Path, step: int) -> None:
-    """Removes the lines after `step`, and an incomplete last one that a crash left."""
+    """Keeps the lines up to the first that is later than `step`, or that a crash left incomplete."""
     if not metrics.exists():
         return
     kept = []
@@ -172,7 +172,7 @@ def _cut_back(metrics: Path, step: int) -> None:
 
 
 def _step_of(line: str) -> float:
-    """The iteration of a logged line; infinity for anything else, which a crash left."""
+    """The iteration of a logged line; infinity for a damaged line."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -180,10 +180,10 @@ def _step_of(line: str) -> float:
 
 
 def _date_events_back(path: Path) -> None:
-    """Renames the event files that exist, where needed, so that they sort before one made now.
+    """Renames the existing event files, if needed, so that their names sort before that of a file created now.
 
-    TensorBoard reads them in the order of their names, which begin with the second they were made in, and drops
-    steps that a later file purges. A clock that was set back would reverse that order.
+    TensorBoard reads event files in the order of their names, which contain the time of creation in seconds, and drops
+    the steps that a later file purges. If the clock was set back, the order of the names would be wrong.
     """
     pattern = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)")
     found = sorted((int(match[1]), match[2]) for entry in path.iterdir() if (match := pattern.fullmatch(entry.name)))

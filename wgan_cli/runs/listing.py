@@ -1,4 +1,4 @@
-"""The list of runs below a folder, from their files alone: also runs of other machines, while they write."""
+"""The list of runs below a folder. It only reads files, so it also shows runs that other machines train now."""
 
 import time
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from wgan_cli.runs.folder import State
 from wgan_cli.runs.readers import holds_run, read_metrics, read_status
 
 SILENCE = 60.0
-"""Seconds beyond three logging intervals, after which a run that writes nothing counts as stopped."""
+"""A run counts as stopped if it writes nothing for three logging intervals plus this many seconds."""
 FIRST_SILENCE = 600.0
-"""The same before anything is logged, while its speed is unknown."""
+"""The limit in seconds before anything is logged, while the speed of the run is unknown."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The state of a run. Figures are of its last logged iteration, None if it has logged none."""
+    """The state of a run, with the figures of its last logged iteration (None if it logged none)."""
 
     name: str
-    """Its folder, relative to the one that was searched."""
+    """The run's folder, relative to the searched one."""
     step: int
     iterations: int
     state: State
@@ -32,12 +32,13 @@ class RunSummary:
     w1: float | None
     """The critic's W1 estimate."""
     truth: float | None
-    """The newest `truth/w1`, which runs of images have only at grids."""
+    """The newest `truth/w1`, which runs of images log only with a grid."""
     iterations_per_second: float | None
     last_written: str
     """UTC, ISO 8601."""
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields as a dictionary, for JSON."""
         return asdict(self)
 
 
@@ -52,8 +53,8 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 
 def summaries(folder: Path) -> tuple[list[RunSummary], list[str]]:
-    """The runs at or below `folder`, and one message for each that can't be read. Raises `BadInputError` if there is
-    no such folder."""
+    """The runs at or below `folder`, and one message for each run that can't be read. Raises `BadInputError` if
+    there is no such folder."""
     if not folder.is_dir():
         raise BadInputError(f"{folder}: no such folder")
     found, faults = [], []
@@ -88,8 +89,8 @@ def _summary(path: Path, name: str) -> RunSummary:
 
 
 def _state(written: Any, step: int, config: RunConfig, silent_for: float, speed: float | None) -> State:
-    """The state from what status.json holds (`written`). A run that is called running but has been silent for too
-    long was killed or lost its machine: it is stopped."""
+    """The state of a run whose status.json holds `written`. A run that should be running, but was silent for too long,
+    was killed or lost its machine: it counts as stopped."""
     if written == "diverged":
         return "diverged"
     if written == "running":

@@ -1,4 +1,4 @@
-"""A trained run, loaded: its networks in evaluation mode, and seeded samples of its generator."""
+"""Loads a trained run: its networks in evaluation mode, and samples of its generator by seed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ class LoadedRun:
     device: torch.device
 
     def sample(self, seeds: Iterable[int]) -> Tensor:
-        """One sample a seed: (N, *shape) on the device; images in [-1, 1].
+        """One sample per seed: (N, *shape) on the device; images are in [-1, 1].
 
-        A seed gives the same sample (to float32 rounding) whatever seeds are drawn with it, on every device. Raises
+        A sample depends on its seed alone (to float32 rounding), not on the other seeds or on the device. Raises
         `WganError` if a sample is not finite.
         """
         return self.sample_latents(self.config.latent.from_seeds(seeds))
 
     def sample_latents(self, latents: Tensor) -> Tensor:
-        """The samples (N, *shape) of `latents` (N, dim), as `sample` gives them."""
+        """The samples (N, *shape) of `latents` (N, dim), as in `sample`."""
         samples = in_batches(self.generator, latents.to(self.device))
         if not samples.isfinite().all():
             raise WganError(f"samples at iteration {self.step} are not finite: the run had diverged")
@@ -39,7 +39,7 @@ class LoadedRun:
 
 
 def load_run(target: str, device: torch.device, *, raw: bool = False) -> LoadedRun:
-    """The networks of the run folder or checkpoint file `target`.
+    """Loads the networks of the run folder or checkpoint file `target`.
 
     The generator has the averaged weights if the run keeps them; with `raw`, those of the last iteration. Raises
     `WganError` for a checkpoint that is missing, damaged, or does not fit its own config.

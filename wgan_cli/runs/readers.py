@@ -1,4 +1,4 @@
-"""Readers of what a run wrote: figures, grids, environment. They never write, and also read live runs."""
+"""Readers of a run's figures, grids, environment and status. They never write, and can read a run in training."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ def holds_run(path: Path) -> bool:
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The logged lines of a run, in order, without an incomplete last one. Raises `BadInputError`."""
+    """The logged lines of a run, in order, without an incomplete last line. Raises `BadInputError` if that fails."""
     try:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -29,7 +29,7 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
 
 def read_grids(run: Path) -> dict[int, Pixels]:
-    """The pictures of a run by iteration, each (H, W, 3). Files that can't be read are named in a warning."""
+    """The grids of a run by iteration, each (H, W, 3). A warning names each file that can't be read."""
     from PIL import Image
 
     grids = {}
@@ -42,7 +42,7 @@ def read_grids(run: Path) -> dict[int, Pixels]:
 
 
 def read_threads(run: Path) -> int | None:
-    """The number of threads that the run was started with; None for a new run."""
+    """The number of CPU threads of the run's last start; None for a new run."""
     try:
         return int(json.loads((run / "environment.json").read_text(encoding="utf-8"))["threads"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -50,7 +50,7 @@ def read_threads(run: Path) -> int | None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """The run's own last word on its state; empty if it can't be read."""
+    """The content of the run's status.json; empty if it can't be read."""
     try:
         status = json.loads((run / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Ranks: the processes of one run under torchrun or Slurm's srun.
+"""Ranks: the processes of one run, started by torchrun or Slurm's srun.
 
-Every rank draws the same global random numbers and takes its share of each, so that N ranks compute what one process
-computes with the same global batch. torch.distributed communicates: gloo on the CPU, NCCL between GPUs.
+Every rank draws the same global random numbers and takes its share of them. So N ranks compute the same as one process
+with the same global batch. torch.distributed communicates: gloo on the CPU, NCCL between GPUs.
 """
 
 import os
@@ -23,19 +23,19 @@ from wgan_cli.errors import BadInputError, WganError
 Result = TypeVar("Result")
 
 LOST_AFTER = timedelta(seconds=50)
-"""A rank that is silent for so long during training counts as lost; one that dies is noticed at once."""
+"""A rank that does not answer for this long during training counts as lost. A rank that dies is noticed at once."""
 PATIENCE = timedelta(minutes=30)
-"""How long to wait for ranks to start, and for one of them to download the data or read it from a slow disk."""
+"""The longest wait for ranks to start, and for one rank to download the data or read it from a slow disk."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The place of this process among those of its run. A single process never communicates."""
+    """The rank of this process, and the number of processes of its run. A single process never communicates."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """The rank among those on this machine: which of its GPUs is this one's."""
+    """The rank among the processes on this machine, which selects the GPU."""
 
     @property
     def is_first(self) -> bool:
@@ -65,7 +65,7 @@ class World:
         return values if self.size == 1 else self._reduce(values.clone(), dist.ReduceOp.SUM) / self.size
 
     def largest(self, values: Tensor) -> Tensor:
-        """The largest of each of `values` over the ranks."""
+        """The largest value of each entry of `values` over the ranks."""
         return values if self.size == 1 else self._reduce(values.clone(), dist.ReduceOp.MAX)
 
     def _reduce(self, values: Tensor, operation: Any) -> Tensor:
@@ -74,7 +74,7 @@ class World:
         return values
 
     def on_all_ranks(self, action: Callable[[], Result]) -> Result:
-        """Runs `action` on every rank. If any fails, all raise the `WganError` of the lowest rank that failed."""
+        """Runs `action` on every rank. If it fails on any, all raise the `WganError` of the lowest rank that failed."""
         if self.size == 1:
             return action()
         result, fault = _attempt(action)
@@ -127,9 +127,9 @@ def _lost_ranks_reported() -> Iterator[None]:
 
 
 def find_world(environment: Mapping[str, str] = os.environ) -> World:
-    """The place of this process, from the variables of torchrun (RANK, ...) or srun (SLURM_PROCID, ...).
+    """The rank of this process, from the variables of torchrun (RANK, ...) or srun (SLURM_PROCID, ...).
 
-    Raises `BadInputError` for an environment that contradicts itself.
+    Raises `BadInputError` for values that are no rank and number of ranks.
     """
     for names in (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", _slurm_size(environment), "SLURM_LOCALID")):
         rank, size, local = (environment.get(name) for name in names)
@@ -146,7 +146,7 @@ def find_world(environment: Mapping[str, str] = os.environ) -> World:
 
 
 def _slurm_size(environment: Mapping[str, str]) -> str:
-    """The variable with the number of tasks of this srun; that of the job can be larger."""
+    """The variable with the number of tasks of this srun; the number of tasks of the job can be larger."""
     return "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
 
 
@@ -174,14 +174,14 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
     try:
         yield
     except WganError as error:
-        if error.on_all_ranks:  # the first rank may still be writing
+        if error.on_all_ranks:  # wait, because the first rank may still be writing
             _leave()
         raise
     _leave()
 
 
 def _leave() -> None:
-    """Waits until all ranks are done: a launcher may kill the others when one exits."""
+    """Waits until all ranks are done, because a launcher may kill the others when one exits, and disconnects."""
     with _lost_ranks_reported():
         dist.barrier(_patient_group())
         dist.destroy_process_group()
@@ -191,7 +191,7 @@ _patient: list[Any] = []
 
 
 def _patient_group() -> Any:
-    """A gloo group on the CPU with a longer time limit; all ranks make it when they connect."""
+    """A gloo group on the CPU with a longer time limit. All ranks create it when they connect."""
     if not _patient:
         _patient.append(dist.new_group(backend="gloo", timeout=PATIENCE))
     return _patient[0]
@@ -217,7 +217,7 @@ def _first_host(nodes: str) -> str:
         if done.returncode == 0 and done.stdout:
             return done.stdout.split()[0]
     except (OSError, subprocess.TimeoutExpired):
-        pass  # no scontrol inside the container: the usual forms of the list are parsed below
+        pass  # no scontrol, as inside a container: parse the usual forms of the list below
     match = re.match(r"([^\[,]+)(?:\[([^\],-]+))?", nodes)
     if match is None:
         raise BadInputError(f"SLURM_JOB_NODELIST={nodes}: can't be read; export MASTER_ADDR, the first node's name")

@@ -1,9 +1,9 @@
-"""Engines: how an iteration is executed. All compute the same.
+"""Engines execute iterations. All engines compute the same result.
 
-`eager` runs each operation as it comes. `compile` traces the losses with all their gradients, the double backward of
-the penalty included, into one graph of plain operations, and torch's inductor makes kernels of it. `graph` captures a
-whole iteration once, all critic steps and the generator step, and replays it with one launch: networks this small
-leave a GPU waiting for Python.
+`eager` runs one operation after the other. `compile` traces each loss with its gradients, including the double backward
+of the penalty, into one graph of plain operations, which torch's inductor compiles. `graph` captures a whole iteration
+once, with all critic steps and the generator step, and replays it with one launch. Without this, a GPU waits for Python
+most of the time, because the networks are small.
 """
 
 import warnings
@@ -24,11 +24,11 @@ Outcome = tuple[Figures, Tensor, Tensor]
 
 
 class Engine:
-    """Executes iterations. This one is `eager`; others override what they do differently."""
+    """Executes iterations. This class is the engine `eager`; the others override some of its methods."""
 
     name: ClassVar[str] = "eager"
     capturable: ClassVar[bool] = False
-    """Whether optimizers have to keep their counters and learning rates on the device."""
+    """Whether optimizers must keep their counters and learning rates on the device."""
 
     def __init__(self, streams: Sequence[torch.Generator]) -> None:
         """`streams` are the random streams that an iteration draws from."""
@@ -36,7 +36,7 @@ class Engine:
 
     @classmethod
     def check(cls, device: torch.device, world: World) -> None:
-        """Raises `BadInputError` if the engine can't work on this device, or with so many ranks."""
+        """Raises `BadInputError` if the engine can't work on this device or with this number of ranks."""
         return
 
     def differentiate(self, network: nn.Module, loss: Loss, *others: Any) -> Figures:
@@ -48,14 +48,14 @@ class Engine:
         return iteration()
 
     def reset(self) -> None:
-        """Call it when tensors that an iteration reads were replaced, as by loading a state."""
+        """Call it after tensors that an iteration reads were replaced, for example by loading a state."""
         return
 
 
 class CompileEngine(Engine):
     """Compiles losses and gradients; updates run as in `eager`.
 
-    The first call compiles, which takes some seconds, or half a minute without the kernels of an earlier run.
+    The first call compiles. This takes some seconds, or half a minute if no earlier run has cached the kernels.
     """
 
     name = "compile"
@@ -72,7 +72,7 @@ class CompileEngine(Engine):
             self._compiled[name] = _compiled(network, loss, others, weights, fixed)
         gradients, figures = self._compiled[name](weights, fixed)
         for weight, gradient in zip(weights, gradients, strict=True):
-            if weight.grad is None:  # in the weight's own memory format, which fused optimizers rely on
+            if weight.grad is None:  # in the weight's own memory format, which fused optimizers need
                 weight.grad = torch.empty_like(weight)
             weight.grad.copy_(gradient)
         return figures
@@ -109,15 +109,15 @@ def _with(network: nn.Module, weights: Iterable[Tensor]) -> Callable[[Tensor], T
 class GraphEngine(Engine):
     """Captures an iteration in one CUDA graph after a few eager ones, and replays it from then on.
 
-    Everything an iteration reads must stay at its address and be changed in place: weights, moments, the learning
-    rate, the drawn batches. What it returns is overwritten by the next replay. The random streams advance with each
-    replay as they would without a graph.
+    All tensors that an iteration reads must stay at their addresses and be changed in place: weights, moments, the
+    learning rate, the drawn batches. The next replay overwrites the tensors that an iteration returned. Each replay
+    advances the random streams as an eager iteration does.
     """
 
     name = "graph"
     capturable = True
     WARM_UP = 3
-    """Eager iterations on a side stream, in which libraries initialise and optimizers make their moments."""
+    """Eager iterations on a side stream before the capture, so that libraries and optimizers allocate their tensors."""
 
     def __init__(self, streams: Sequence[torch.Generator]) -> None:
         super().__init__(streams)
@@ -172,7 +172,7 @@ ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Engine, C
 
 
 def pick_engine(name: str, device: torch.device, world: World) -> type[Engine]:
-    """The engine called `name`; `auto` is graph on one GPU, else eager. Raises `BadInputError` as `Engine.check`."""
+    """The engine called `name`; `auto` is graph on one GPU, else eager. Raises the errors of `Engine.check`."""
     if name == "auto":
         return GraphEngine if _can_capture(device, world) else Engine
     engine = ENGINES[name]

@@ -1,4 +1,4 @@
-"""The training loop: iterations, and below one "is it time?" line figures, grids, checkpoints and stopping."""
+"""The training loop: iterations and, after the line "is it time?", figures, grids, checkpoints and stopping."""
 
 import logging
 import signal
@@ -35,8 +35,8 @@ def train_run(
 ) -> Path:
     """Trains a new run, or resumes the one in `out`, to its last iteration. Returns its folder.
 
-    If `out` is None, the folder is `runs/name-NNNN`. Bad input is found before a folder is made. Under ranks each
-    rank calls this, and only the first reads and writes the folder. Raises `WganError` for bad input, and for a run
+    If `out` is None, the folder is `runs/name-NNNN`. Bad input is found before a folder is created. With several ranks,
+    each rank calls this function, and only the first writes the folder. Raises `WganError` for bad input, and for a run
     that fails, diverges or is stopped.
     """
     with ExitStack() as stack:
@@ -49,7 +49,7 @@ def train_run(
         if state is not None:
             world.on_all_ranks(lambda: trainer.load_state_dict(state))
         if trainer.step == config.training.iterations:
-            return path  # finished before: nothing to add
+            return path  # finished before: nothing to do
         tune_process(config.training.matmul, pick_threads(trainer.work, read_threads(path)))
         if world.is_first:
             log.info("%s: %s", path, _execution(trainer))
@@ -66,7 +66,7 @@ def train_run(
 
 
 def _execution(trainer: Trainer) -> str:
-    """The settings that determine speed, and the last bits of the figures."""
+    """The settings that determine the speed and the last bits of the figures, as one line."""
     training, device, size = trainer.config.training, trainer.device, trainer.world.size
     threads = f", threads {torch.get_num_threads()}" if device.type == "cpu" else ""
     ranks = f", ranks {size}" if size > 1 else ""
@@ -76,7 +76,7 @@ def _execution(trainer: Trainer) -> str:
 def _build(config: RunConfig, device: torch.device, world: World) -> Trainer:
     try:
         return Trainer(config, device, world)
-    except RuntimeError as error:  # torch has no class for out of memory on the CPU
+    except RuntimeError as error:  # torch has no error class for too little memory on the CPU
         if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
             raise _out_of_memory(device) from error
         raise
@@ -87,7 +87,7 @@ def _out_of_memory(device: torch.device) -> WganError:
 
 
 def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
-    """The newest state of the run in `path`; None if there is no run, or no checkpoint of it yet."""
+    """The newest saved state of the run in `path`; None if there is no run, or no checkpoint yet."""
     if not holds_run(path):
         return None
     differing = config.differences(load_config(str(path / "config.yaml")))
@@ -108,8 +108,8 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
 def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
     """Trains to the config's last iteration, writing figures, grids and checkpoints into `run`.
 
-    `run` is None on all ranks except the first. Raises `WganError`: exit code 3 when a figure or weight is no longer
-    finite, 75 when a signal asked to stop.
+    `run` is None on all ranks except the first. Raises `WganError`, with exit code 3 if a figure or weight is not
+    finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations

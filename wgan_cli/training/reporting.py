@@ -20,15 +20,15 @@ log = logging.getLogger("wgan")
 
 
 class Reporter:
-    """Computes the logged figures and grids; never changes training."""
+    """The figures and grids of a trainer, at its current iteration."""
 
     GRID, HELDOUT, VALUES, TRUTH = 64, 256, 4096, 1000
     PATIENCE = 10
-    """Logged iterations in a row with a negative gap, after which a warning is due."""
+    """The number of successive logged iterations with a negative gap after which a warning is logged."""
 
     def __init__(self, trainer: Trainer) -> None:
         data = trainer.config.data
-        # Seeds 0, 1, 2, ...: the grid shows what `wgan sample` draws for them. Plain values are pooled.
+        # Seeds 0, 1, 2, ...: the grid shows the same samples as `wgan sample`. Plain values are pooled.
         count = self.TRUTH if data.is_image else -(-self.VALUES // math.prod(data.shape))
         self._latents = trainer.config.latent.from_seeds(range(count)).to(trainer.device)
         self._trainer, self._negatives, self._advised = trainer, 0, False
@@ -36,7 +36,7 @@ class Reporter:
         self.watch = Stopwatch(trainer.step)
 
     def samples(self) -> Tensor:
-        """Samples of the seeds 0, 1, 2, ...: generated once an iteration, and only if something needs them.
+        """Samples of the seeds 0, 1, 2, ..., generated at most once per iteration, and only if something needs them.
 
         Raises `WganError` if one is not finite.
         """
@@ -49,19 +49,19 @@ class Reporter:
         return self._generated[1]
 
     def picture(self) -> plots.Pixels:
-        """The grid of this iteration."""
+        """The grid of this iteration, or the density of plain values."""
         data = self._trainer.config.data
         return plots.picture(self.samples()[: self.GRID if data.is_image else None], data)
 
     def truth(self) -> dict[str, float]:
-        """The distances that take too long for every logged iteration."""
+        """Distances to real samples that take too long for every logged iteration, and are computed with each grid."""
         return {name: value.item() for name, value in self._trainer.dataset.truth(self.samples()).items()}
 
     def figures(self, batch_figures: Figures, real: Tensor, fake: Tensor) -> dict[str, float]:
         """The figures as numbers, with one wait for the device. Raises `WganError` if one is not finite.
 
-        The Lipschitz constant and the held-out gap are of the critic after its last step, in evaluation mode;
-        `critic/gap` is of that step's loss. Under ranks each rank calls this with its share of the batch.
+        The Lipschitz constant and the held-out gap use the critic after its last step, in evaluation mode;
+        `critic/gap` uses the critic before that step. With several ranks, each calls this with its share of the batch.
         """
         trainer, critic = self._trainer, self._trainer.networks.critic
         named = {**batch_figures}
@@ -94,25 +94,26 @@ class Reporter:
 
 
 def in_short(figures: Mapping[str, float]) -> dict[str, str]:
-    """The figures of the progress bar: the gap, and what it says of the distance."""
+    """The figures of the progress bar, as text: gap, Lipschitz constant and W1 estimate."""
     names = ("critic/gap", "critic/lipschitz", "critic/w1")
     return {name.removeprefix("critic/"): f"{figures[name]:.3g}" for name in names if name in figures}
 
 
 class Stopwatch:
-    """Measures the time spent in iterations between two logged iterations, without that of reporting."""
+    """Measures the time of the iterations since the last logged one, without the time of reporting."""
 
     def __init__(self, step: int) -> None:
         self._step, self._spent, self._since = step, 0.0, time.perf_counter()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        """Stops the watch while the context lasts."""
         self._spent += time.perf_counter() - self._since
         yield
         self._since = time.perf_counter()
 
     def speeds(self, step: int, config: RunConfig) -> dict[str, float]:
-        """Iterations, and real samples seen by the critic, per second since the last call."""
+        """Iterations per second since the last call, and real samples per second that the critic saw."""
         rate = (step - self._step) / max(self._spent, 1e-9)
         self._step, self._spent = step, 0.0
         return {

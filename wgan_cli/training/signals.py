@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: recorded when they arrive, handled after the iteration."""
+"""Signals that ask a run to stop. They are recorded when they arrive, and handled after the iteration."""
 
 import signal
 from types import FrameType
@@ -10,7 +10,7 @@ from wgan_cli.training.distributed import World
 
 
 class Signals:
-    """Records a request to stop, for the loop to read after the iteration. A second SIGINT ends the process at once."""
+    """Records a request to stop, which the loop reads after the iteration. A second SIGINT ends the process at once."""
 
     CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
@@ -22,13 +22,13 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A process that was asked to end is ending: repeated signals must not kill it while it saves.
+        # After a request to stop, the process is about to end. Repeated signals must not kill it while it saves.
         ignored = [] if self.received is None else [number for number in self.CAUGHT if number != signal.SIGINT]
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if number in ignored else handler)
 
     def on_any_rank(self, world: World) -> signal.Signals | None:
-        """The signal that any rank has received, or None; the same on every rank."""
+        """The signal that any rank has received, or None. The result is the same on every rank."""
         if world.size == 1:
             return self.received
         number = int(world.largest(torch.tensor(self.received or 0)))

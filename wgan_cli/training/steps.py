@@ -1,6 +1,6 @@
 """One critic step and one generator step (Gulrajani et al., 2017, algorithm 1).
 
-Nothing here waits for the device: figures are 0-d tensors on it, and are read when they are logged.
+Nothing here waits for the device: figures stay on it as 0-d tensors until they are logged.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from wgan_cli.training.distributed import ALONE, World
 Figures = dict[str, Tensor]
 Network = Callable[[Tensor], Tensor]
 Loss = Callable[..., tuple[Tensor, Figures]]
-"""Of a network and other arguments: the loss, a 0-d tensor with a graph, and figures without one."""
+"""`loss(network, *others)` returns the loss, a 0-d tensor with a graph, and figures without a graph."""
 Differentiate = Callable[..., Figures]
-"""Of a network, a `Loss` and its other arguments: sets the network's gradients, and returns the figures."""
+"""`differentiate(network, loss, *others)` sets the network's gradients and returns the figures."""
 
 
 def backward(network: nn.Module, loss: Loss, *others: Any) -> Figures:
@@ -40,13 +40,13 @@ class Steps:
     lipschitz: LipschitzSpec
     world: World = ALONE
     dtype: torch.dtype = torch.float32
-    """What the networks compute in; the penalty and everything else stay in the samples' own type."""
+    """The type that the networks compute in. The penalty and everything else keep the type of the samples."""
     critic_mixes_samples: bool = False
-    """Whether a score depends on the other samples of its pass, so that real and fake need separate passes."""
+    """Whether a score depends on the other samples of a pass, so that real and fake samples need separate passes."""
     differentiate: Differentiate = backward
 
     def cast(self, tensor: Tensor) -> AbstractContextManager[object]:
-        """A context in which networks compute in `dtype`. Casts are not cached: a CUDA graph would keep a stale one."""
+        """A context in which networks compute in `dtype`. Casts are not cached: a CUDA graph would keep old ones."""
         lower = self.dtype == torch.bfloat16
         return torch.autocast(tensor.device.type, torch.bfloat16, enabled=lower, cache_enabled=False)
 
@@ -74,7 +74,7 @@ class Steps:
         }
 
     def scores(self, critic: Network, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores (N,) of both, in one pass if that gives the same: larger products, and half the additions."""
+        """The scores (N,) of real and of fake samples: in one pass, which is faster, if that gives the same result."""
         with self.cast(real):
             if self.critic_mixes_samples:
                 return critic(real).to(real.dtype), critic(fake).to(real.dtype)
@@ -96,7 +96,7 @@ class Steps:
         fake: Tensor,
         noise: Noise,
     ) -> Figures:
-        """One update of the critic. Returns the figures before it."""
+        """Updates the critic once. The returned figures are from before the update."""
         figures = self.differentiate(critic, self.critic_loss, real, fake, noise)
         self.world.average_gradients(critic.parameters())
         optimizer.step()
@@ -106,7 +106,7 @@ class Steps:
     def generator_step(
         self, generator: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, latents: Tensor
     ) -> Figures:
-        """One update of the generator, in which the critic's parameters take no gradient."""
+        """Updates the generator once. The critic's parameters take no gradient."""
         critic.requires_grad_(False)
         figures = self.differentiate(generator, self.generator_loss, critic, latents)
         critic.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""The trainer: networks, optimizers, data and random streams of a run. Computes one iteration at a time."""
+"""The trainer: networks, optimizers, data and random streams of a run. It computes one iteration at a time."""
 
 import math
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ from wgan_cli.training.steps import Steps
 
 
 class Trainer:
-    """The state of a run, and its iterations. `step` counts the iterations done."""
+    """The state of a run, and its iterations. `step` is the number of iterations done."""
 
     def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
-        """Raises `WganError` if the data can't be had or does not fit; writes nothing."""
+        """Raises `WganError` if the data can't be loaded or does not fit. Writes nothing."""
         self.config, self.device, self.world, self.step = config, device, world, 0
         engine = pick_engine(config.training.engine, device, world)
         self._share = world.share(config.training.batch_size)
@@ -31,7 +31,7 @@ class Trainer:
         self.engine = engine(self.streams.all)
         self.dataset = config.data.load(device)
         self.batches = self.dataset.batches(config.training.batch_size, self.streams.data, self._share)
-        torch.manual_seed(config.seed)  # networks are made on the CPU: the same first weights on every device
+        torch.manual_seed(config.seed)  # networks are built on the CPU, so that every device has the same first weights
         self.networks = config.networks().to(device)
         self.optimizers = {
             "generator": config.optimizer.generator.build(self.networks.generator.parameters(), engine.capturable),
@@ -55,8 +55,8 @@ class Trainer:
     def iterate(self) -> Outcome:
         """One iteration: `n_critic` critic steps and one generator step.
 
-        Returns the figures of the last critic step and of the generator step, on the device, and the real and the
-        fake batch of that critic step. Read them before the next iteration.
+        Returns the figures of the last critic step and of the generator step, as tensors on the device, and the real
+        and the fake batch of that critic step. Read them before the next iteration.
         """
         self.batches.draw(self.config.training.n_critic)
         outcome = self.engine.execute(self._iteration)
@@ -66,7 +66,7 @@ class Trainer:
         return outcome
 
     def _iteration(self) -> Outcome:
-        """The device's part of an iteration: the same kernels each time."""
+        """The part of an iteration that runs on the device, with the same kernels each time."""
         networks, optimizers = self.networks, self.optimizers
         for number in range(self.config.training.n_critic):
             real = self.batches.take(number)
@@ -105,14 +105,14 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`. Raises `BadInputError` for a state of another type of device, whose random
-        numbers can't be continued, or of other shapes."""
+        """The inverse of `state_dict`. Raises `BadInputError` for a state from another type of device, because its
+        random numbers can't be continued, and for a state with other shapes."""
         trained_on = state.get("device", self.device.type)
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
         try:
             self.networks.load_state_dict(state)
-            for name, optimizer in self.optimizers.items():  # rates and other settings are the config's
+            for name, optimizer in self.optimizers.items():  # the config gives learning rates and other settings
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
             self.streams.load_state_dict(state["streams"])
             self.batches.load_state_dict(state["batches"])
@@ -125,7 +125,7 @@ class Trainer:
             raise BadInputError(f"the checkpoint does not fit its own config ({reason}); use an older one") from error
 
     def check_finite(self) -> None:
-        """Raises `WganError` that names the first weight or moment that is not finite. Waits for the device once."""
+        """Raises `WganError` if a weight or moment is not finite, and names the first. Waits for the device once."""
         tensors = [
             (f"{network} weight {name}", tensor)
             for network, module in self.networks.named().items()
@@ -137,13 +137,13 @@ class Trainer:
             for name, tensor in state.items()
         ]
         floating = [tensor for _, tensor in tensors if tensor.is_floating_point()]
-        if get_total_norm(floating, norm_type=math.inf).isfinite():  # the largest absolute value; a NaN stays one
+        if get_total_norm(floating, norm_type=math.inf).isfinite():  # the largest absolute value, or NaN
             return
         name = next(name for name, tensor in tensors if not tensor.isfinite().all())
         raise self.diverged(f"{name} is not finite")
 
     def diverged(self, what: str) -> WganError:
-        """The error that ends a run which diverged."""
+        """The error that ends a diverged run; `what` is not finite."""
         return WganError(
             f"diverged: {what} at iteration {self.step}; the last good checkpoint is kept. Lower the learning rates, "
             "or look at lipschitz",
@@ -152,7 +152,7 @@ class Trainer:
 
 
 def _dropout_state(device: torch.device) -> dict[str, Tensor]:
-    """torch's global random states, which dropout draws from."""
+    """The states of torch's global random generators, which dropout uses."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)

@@ -2,8 +2,8 @@
 
 Clouds of points are float32 or float64 tensors on any device, and batches are leading dimensions that broadcast.
 Every result is differentiable, except `exact_plan`. Weights are masses: they are divided by their sum, and None
-means equal weights. Names say what is returned: `wasserstein` and `w2` are the distance W_p, the p-th root of the
-cost; a squared distance has `squared` in its name. Bad input raises a one-line ValueError that names the argument.
+means equal weights. Functions with `wasserstein` or `w2` in their name return the distance W_p, the p-th root of the
+cost; those with `squared` return the squared distance. Bad input raises a one-line ValueError with the argument's name.
 """
 
 from wgan_cli.transport.discrete import exact_plan, exact_wasserstein

@@ -11,6 +11,7 @@ from torch import Tensor
 
 
 def check_order(p: float) -> None:
+    """Check that the order p of W_p is finite and at least 1."""
     if not (p >= 1 and math.isfinite(p)):
         raise ValueError(f"p must be a finite number of at least 1, got {p}")
 
@@ -20,7 +21,7 @@ def check_problem(
 ) -> torch.Size:
     """Check clouds and weights, and return the batch shape to which all of them broadcast.
 
-    The last `point_dims` dimensions of a cloud are not batch: 1 for numbers (..., n), 2 for points (..., n, D).
+    The last `point_dims` dimensions of a cloud belong to no batch: 1 for numbers (..., n), 2 for points (..., n, D).
     """
     batch = check_pair(x, y, point_dims)
     if x_weights is not None:
@@ -43,6 +44,7 @@ def check_pair(x: Tensor, y: Tensor, point_dims: int, names: tuple[str, str] = (
 
 
 def check_points(name: str, x: Tensor, point_dims: int) -> None:
+    """Check that x is a finite, non-empty float tensor with at least `point_dims` dimensions."""
     if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
         found = getattr(x, "dtype", type(x).__name__)
         raise ValueError(f"{name} must be a float32 or float64 tensor, got {found}")
@@ -126,6 +128,7 @@ def check_covariance(name: str, cov: Tensor, mean: Tensor) -> None:
 
 
 def check_solver(epsilon: float, max_iterations: int, tolerance: float) -> None:
+    """Check the settings of the entropic solver."""
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise ValueError(f"epsilon must be positive and finite, got {epsilon}")
     if max_iterations < 1:

@@ -8,9 +8,9 @@ from torch import Tensor
 from wgan_cli.transport.checks import check_memory, check_order, check_problem
 from wgan_cli.transport.costs import masses, power_mean
 
-# Limit of pivots of the network simplex: clouds that fit in memory need far fewer.
+# The limit of pivots of the network simplex. Clouds that fit in memory need far fewer.
 SIMPLEX_ITERATIONS = 100_000_000
-# Float64 matrices (n, m) held at the same time, those of POT included: measured.
+# The measured number of float64 matrices (n, m) in memory at the same time, including those of POT.
 SIMPLEX_MATRICES = 7
 
 
@@ -41,7 +41,7 @@ def exact_wasserstein(
 
 
 def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
-    """The optimal plan of `exact_wasserstein`: the mass moved from each of x (n, D) to each of y (m, D), (n, m)."""
+    """The optimal plan of `exact_wasserstein`, (n, m): the mass moved from each of x (n, D) to each of y (m, D)."""
     check_order(p)
     batch = check_problem(x, y, None, None, point_dims=2)
     if batch:
@@ -52,7 +52,7 @@ def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
 
 
 def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The pairs (i, j) between which an optimal plan moves mass, at most n + m − 1: all i, all j, all masses."""
+    """The pairs (i, j) between which an optimal plan moves mass, at most n + m − 1, as tensors i, j and masses."""
     import ot  # takes a second to import
 
     def to_cpu(tensor: Tensor) -> Tensor:
@@ -61,10 +61,10 @@ def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: floa
     lengths = torch.cdist(to_cpu(x), to_cpu(y), compute_mode="donot_use_mm_for_euclid_dist")
     # The simplex compares costs with an absolute tolerance, so they are scaled to a maximum of 1.
     costs = (lengths / lengths.max().clamp_min(torch.finfo(torch.float64).tiny)) ** p
-    # Normalised again, because masses that sum to 1 in float32 do not in float64.
+    # Normalised again, because masses with sum 1 in float32 have another sum in float64.
     a, b = (to_cpu(mass) / to_cpu(mass).sum() for mass in (x_mass, y_mass))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the log holds the same warning, and it is raised as an error below
+        warnings.simplefilter("ignore")  # the log holds the same warning, which is raised as an error below
         plan, log = ot.emd(a.numpy(), b.numpy(), costs.numpy(), numItermax=SIMPLEX_ITERATIONS, log=True)
     if log["warning"]:
         raise RuntimeError(f"the exact solver did not finish: {' '.join(str(log['warning']).split())}")

@@ -1,4 +1,4 @@
-"""Exact transport on the line by quantile functions, and the sliced distance, its mean over random directions."""
+"""Exact transport on the line by quantile functions, and the sliced distance, a mean over random directions."""
 
 import math
 

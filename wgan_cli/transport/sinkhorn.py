@@ -12,14 +12,14 @@ from wgan_cli.transport.checks import check_cost_range, check_memory, check_orde
 from wgan_cli.transport.costs import masses
 from wgan_cli.transport.sinkhorn_solver import Limits, Problem, ScaledKernel, solve, solve_marginal_system
 
-# Matrices (n, m) held at the same time by the divergence and its gradient: measured.
+# The measured number of matrices (n, m) that the divergence and its gradient hold in memory at the same time.
 SINKHORN_MATRICES = 10
-# Limit of iterations for a gradient. They usually stop far earlier by themselves.
+# The limit of iterations for a gradient. The solver usually stops far earlier.
 GRADIENT_ITERATIONS = 1000
 
 
 class SinkhornResult(NamedTuple):
-    """The result of `sinkhorn`. `cost` is reduced as asked, the other tensors keep the batch."""
+    """The result of `sinkhorn`. `reduction` applies to `cost`; the other tensors keep the batch."""
 
     cost: Tensor  # ⟨P, C⟩ without the entropy, (...) or reduced
     plan: Tensor  # P, mass moved from xi to yj, (..., n, m)
@@ -142,7 +142,7 @@ def _cost_matrix(x: Tensor, y: Tensor, p: float, epsilon: float, batch: torch.Si
     """‖x − y‖^p, (*batch, n, m), checked against `epsilon`. Where points coincide, its gradient is zero."""
     entries = math.prod(batch) * x.shape[-2] * y.shape[-2]
     check_memory("entropic transport", SINKHORN_MATRICES * entries * x.element_size(), x.device)
-    # By differences: ‖x‖² + ‖y‖² − 2xy in float32 gives nothing but rounding errors for points close together.
+    # By differences: for close points, ‖x‖² + ‖y‖² − 2xy in float32 gives only rounding errors.
     distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
     cost = distances if p == 1 else distances**p
     check_cost_range(cost, p, epsilon)

@@ -16,7 +16,7 @@ ANNEALING = 4.0
 ANNEALING_TOLERANCE = 1e-3
 # Updates between two tests of the marginal error: each test waits for the device.
 CHECK_EVERY = 10
-# Factors beyond this are moved into the potentials: the kernel may have rounded entries to zero that now matter.
+# Larger factors are moved into the potentials, because the kernel may have rounded entries to zero that now matter.
 LARGEST_FACTOR = 1e4
 # Iterations between two Newton steps, and the relative residual at which a step stops solving its linear system.
 NEWTON_EVERY = 20
@@ -41,6 +41,8 @@ class Limits(NamedTuple):
 
 
 class Solution(NamedTuple):
+    """The result of `solve`."""
+
     f: Tensor  # potentials (..., n) and (..., m), in the unit of C: P = a bᵀ exp((f ⊕ g − C)/epsilon)
     g: Tensor
     plan: Tensor  # P, (..., n, m)
@@ -65,9 +67,11 @@ class ScaledKernel:
         return self.v * _times(self.kernel.mT, self.u * vector)
 
     def row_sums(self) -> Tensor:
+        """P 1, (..., n)."""
         return self.u * _times(self.kernel, self.v)
 
     def column_sums(self) -> Tensor:
+        """Pᵀ 1, (..., m)."""
         return self.v * _times(self.kernel.mT, self.u)
 
     def with_factors(self, u: Tensor, v: Tensor, where: Tensor) -> "ScaledKernel":
@@ -142,7 +146,7 @@ def _log_update(problem: Problem, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _update_factors(scaled: ScaledKernel, problem: Problem, steps: int) -> tuple[ScaledKernel, Tensor]:
-    """`steps` Sinkhorn updates of the factors, and in which problems all factors are within bounds (...).
+    """`steps` Sinkhorn updates of the factors, and, for each problem, whether all factors are within bounds (...).
 
     The other problems keep their old factors, so that no progress is lost.
     """
@@ -236,7 +240,7 @@ def _times(matrix: Tensor, vector: Tensor) -> Tensor:
 
 
 def _bounded(factor: Tensor) -> Tensor:
-    """In which problems of the batch all factors are within LARGEST_FACTOR of 1. NaN is not."""
+    """For each problem of the batch, whether all its factors are within LARGEST_FACTOR of 1. NaN is not."""
     return ((factor <= LARGEST_FACTOR) & (factor >= 1 / LARGEST_FACTOR)).all(-1)
 
 
