@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from wgan_cli import devices
-from wgan_cli.devices import SMALL_WORK, deterministic_kernels, pick_device, pick_threads, tune_process
+from wgan_cli.devices import (
+    SMALL_WORK,
+    deterministic_kernels,
+    pick_device,
+    pick_threads,
+    tune_process,
+    tuned_process,
+)
 from wgan_cli.errors import BadInputError
 
 
@@ -99,6 +106,23 @@ def test_products_are_as_exact_as_the_config_says() -> None:
             assert torch.backends.cudnn.allow_tf32 == (precision != "highest")
     finally:
         tune_process("highest", 1)
+
+
+def settings() -> tuple[int, str, bool]:
+    return torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def test_a_tuned_process_is_as_before_after_the_context() -> None:
+    before = settings()
+
+    def fail() -> None:
+        with tuned_process("medium", 2):
+            assert settings() == (2, "medium", True)
+            raise ValueError("a failure in training")
+
+    with pytest.raises(ValueError, match="a failure in training"):
+        fail()
+    assert settings() == before
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -9,11 +9,16 @@ import torch
 from filelock import Timeout
 
 from wgan_cli.errors import BadInputError
-from wgan_cli.files import Creations, creations, is_aside, load_plain, lock, write_atomically
+from wgan_cli.files import Creations, creations, is_aside, load_plain, locked, write_atomically
 
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def touched(path: Path) -> Path:
+    path.touch()
+    return path
 
 
 # --- made and taken back -----------------------------------------------------------------------------------
@@ -24,7 +29,7 @@ def test_what_was_made_is_taken_back(tmp_path: Path) -> None:
     made = Creations()
     assert made.folder(tmp_path / "mine" / "a" / "b") == tmp_path / "mine" / "a" / "b"
     made.new_folder(tmp_path / "c")
-    made.empty_file(tmp_path / "c" / "file")
+    made.note(touched(tmp_path / "c" / "file"))
     assert names(tmp_path) == ["c", "c/file", "mine", "mine/a", "mine/a/b"]
     made.take_back()
     assert names(tmp_path) == ["mine"]
@@ -32,12 +37,10 @@ def test_what_was_made_is_taken_back(tmp_path: Path) -> None:
 
 def test_what_was_there_before_is_never_taken_back(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "file").touch()
     made = Creations()
     made.folder(tmp_path / "folder")
-    made.empty_file(tmp_path / "file")
     made.take_back()
-    assert names(tmp_path) == ["file", "folder"]
+    assert names(tmp_path) == ["folder"]
 
 
 def test_what_others_use_by_now_stays(tmp_path: Path) -> None:
@@ -45,7 +48,7 @@ def test_what_others_use_by_now_stays(tmp_path: Path) -> None:
     for name in ("filled", "replaced", "link"):
         made.folder(tmp_path / name)
     for name in ("written", "exchanged"):
-        made.empty_file(tmp_path / name)
+        made.note(touched(tmp_path / name))
     (tmp_path / "filled" / "theirs").touch()
     (tmp_path / "written").write_text("theirs")
     (tmp_path / "their folder").mkdir()
@@ -101,15 +104,46 @@ def test_an_exception_takes_back_what_the_context_made(tmp_path: Path, error: ty
 
 
 def test_a_lock_is_held_by_one_process(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
     code = "import sys; from filelock import FileLock; FileLock(sys.argv[1]).acquire(timeout=0)"
-    other = [sys.executable, "-c", code, tmp_path / ".lock"]
-    with lock(tmp_path / ".lock"):
-        with pytest.raises(Timeout):
-            lock(tmp_path / ".lock").acquire(timeout=0)
+    other = [sys.executable, "-c", code, path]
+    with locked(path, Creations()):
+        with pytest.raises(Timeout), locked(path, Creations(), timeout=0):
+            pytest.fail("held twice")
         assert b"Timeout" in subprocess.run(other, capture_output=True).stderr
     assert subprocess.run(other, capture_output=True).returncode == 0
-    with lock(tmp_path / ".lock").acquire(timeout=0):  # free again
+    with locked(path, Creations(), timeout=0):  # free again
         pass
+
+
+def test_a_failed_holder_takes_back_its_lock_file_and_a_refused_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with locked(path, Creations()):
+        with pytest.raises(Timeout), creations() as made, locked(path, made, timeout=0):
+            pytest.fail("held twice")
+        assert path.is_file()
+
+    path.unlink()
+    with pytest.raises(ZeroDivisionError), creations() as made, locked(path, made):
+        raise ZeroDivisionError
+    assert not path.exists()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path) -> None:
+    code = (
+        "import errno, fcntl, sys\n"
+        "from pathlib import Path\n"
+        "def flock(*_): raise OSError(errno.ENOSYS, 'Function not implemented')\n"
+        "fcntl.flock = flock\n"
+        "from wgan_cli.files import Creations, is_lock_file, locked\n"
+        "for _ in range(2):\n"
+        "    with locked(Path(sys.argv[1]), Creations(), timeout=0):\n"
+        "        print(is_lock_file(Path(sys.argv[1])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path / ".lock"], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
 
 
 @pytest.mark.parametrize("mine", ["a file", "a link", "a folder"])
@@ -118,12 +152,14 @@ def test_a_users_own_file_is_no_lock(tmp_path: Path, mine: str) -> None:
     if mine == "a file":
         path.write_text("mine")
     elif mine == "a link":
-        path.symlink_to("nowhere")
+        path.symlink_to("precious")
     else:
         path.mkdir()
-    with pytest.raises(FileExistsError, match="is in the way"):
-        lock(path)
-    assert names(tmp_path) == [".lock"]
+    before = names(tmp_path)
+    with pytest.raises(FileExistsError, match="no lock file"), locked(path, Creations()):
+        pytest.fail("held")
+    assert names(tmp_path) == before
+    assert mine != "a file" or path.read_text() == "mine"
 
 
 # --- written whole or not at all ---------------------------------------------------------------------------
@@ -150,23 +186,30 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
 
 
 def test_a_killed_write_leaves_the_old_file_and_one_that_is_known_as_unfinished(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "file", b"old")
+    write_atomically(tmp_path / "status.json", b"old")
     process = os.fork()
     if process == 0:
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         try:
-            write_atomically(tmp_path / "file", b"new")
+            write_atomically(tmp_path / "status.json", b"new")
         finally:
             os._exit(1)
     assert os.waitpid(process, 0)[1] == signal.SIGKILL
-    assert (tmp_path / "file").read_bytes() == b"old"
-    (unfinished,) = (path for path in tmp_path.iterdir() if path.name != "file")
+    assert (tmp_path / "status.json").read_bytes() == b"old"
+    (unfinished,) = (path for path in tmp_path.iterdir() if path.name != "status.json")
     assert is_aside(unfinished)
 
 
 def test_only_unfinished_files_are_known_as_such(tmp_path: Path) -> None:
     unfinished = [".config.yaml.77.tmp", ".config.yaml.77-0123abcd.tmp"]  # the first one is of version 0.1
-    others = [".notes.tmp", "config.yaml.77.tmp", ".config.yaml.77-0123abcd", ".config.yaml.77-xyz.tmp"]
+    others = [
+        ".notes.tmp",
+        ".notes.1.tmp",
+        ".draft.12.tmp",
+        "config.yaml.77.tmp",
+        ".config.yaml.77-0123abcd",
+        ".config.yaml.77-xyz.tmp",
+    ]
     for name in (*unfinished, *others):
         (tmp_path / name).touch()
     (tmp_path / ".folder.77.tmp").mkdir()

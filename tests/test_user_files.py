@@ -119,9 +119,10 @@ def home(thing: str, name: str) -> Iterator[Path]:
 
 
 def exit_code(*arguments: str) -> int:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["wgan", *arguments])
-        cli.main()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
     return int(stop.value.code or 0)
 
 

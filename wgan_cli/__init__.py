@@ -49,9 +49,11 @@ def train(
     from wgan_cli.devices import pick_device
     from wgan_cli.training.loop import train_run
 
+    if resume and out is None:
+        raise BadInputError("resume needs out, the folder of the run to go on with")
     name = "run" if not isinstance(config, str | Path) else Path(config).stem
     loaded = load_config(config) if isinstance(config, str | Path) else config
-    return train_run(loaded, pick_device(device), out=Path(out) if out else None, name=name, resume=resume)
+    return train_run(loaded, pick_device(device), out=Path(out).expanduser() if out else None, name=name, resume=resume)
 
 
 def load_run(path: str | Path, *, device: str = "auto", raw: bool = False) -> "LoadedRun":
@@ -79,6 +81,9 @@ def distance(
 
     from wgan_cli.evaluation.distances import Problem, measure
 
-    x, y = (torch.as_tensor(samples).detach().cpu().double() for samples in (a, b))
-    x, y = (points.reshape(len(points), -1) for points in (x, y))
+    try:
+        x, y = (torch.as_tensor(samples).detach().cpu().double() for samples in (a, b))
+        x, y = (points.reshape(len(points), -1) for points in (x, y))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInputError(f"distance: needs two arrays of samples (N, ...): {error}") from error
     return measure(Problem(x, y, p=p, seed=seed), method).figures

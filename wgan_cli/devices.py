@@ -111,3 +111,16 @@ def tune_process(matmul: str, threads: int) -> None:
         trim_threshold, mmap_threshold = -1, -3  # glibc's malloc.h
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(mmap_threshold, 2**30)
+
+
+@contextmanager
+def tuned_process(matmul: str, threads: int) -> Iterator[None]:
+    """`tune_process` for the context alone: a notebook's next run starts with its own threads and precision."""
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    tune_process(matmul, threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+        torch.backends.cudnn.allow_tf32 = before[2]

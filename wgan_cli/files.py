@@ -8,6 +8,7 @@ import re
 import secrets
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,23 +38,17 @@ class Creations:
                 if not folder.is_dir():  # a file, a link to nowhere, a device
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
             else:
-                self._note(folder)
+                self.note(folder)
         return path
 
     def new_folder(self, path: Path) -> Path:
         """Creates the folder `path`, whose parent must exist. Raises `FileExistsError` if `path` exists."""
         path.mkdir()
-        self._note(path)
+        self.note(path)
         return path
 
-    def empty_file(self, path: Path) -> Path:
-        """Creates the empty file `path` if nothing is there. An existing file stays as it is."""
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            self._note(path)
-        return path
-
-    def _note(self, path: Path) -> None:
+    def note(self, path: Path) -> None:
+        """Counts the existing `path` among what this object created."""
         self._made.append((path, _identity(path)))
 
     def take_back(self) -> None:
@@ -91,16 +86,40 @@ def creations() -> Iterator[Creations]:
         raise
 
 
-def lock(path: Path) -> FileLock:
-    """A lock on the file `path`, which is created if it is missing. Raises `OSError` if `path` is a user's own file,
-    that is, anything except an empty file."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return FileLock(path)
-    if not path.is_file() or path.is_symlink() or status.st_size:
-        raise FileExistsError(errno.EEXIST, f"{path} is in the way: wgan keeps an empty lock file there", str(path))
-    return FileLock(path)
+@contextmanager
+def locked(path: Path, made: Creations, timeout: float = -1) -> Iterator[None]:
+    """Holds a lock on the file `path`. Waits for it `timeout` seconds, by default without end.
+
+    The file is created if it is missing, and is then one of the creations `made`. If the context ends with an
+    exception, they are taken back while the lock is still held, so that no other process loses its lock file. Raises
+    filelock's `Timeout`, and `OSError` if `path` is a user's own file.
+    """
+    _refuse_own_file(path)
+    is_new = not os.path.lexists(path)
+    with FileLock(path).acquire(timeout=timeout):
+        if is_new:
+            made.note(path)
+        try:
+            yield
+        except BaseException:
+            made.take_back()
+            raise
+
+
+def is_lock_file(path: Path) -> bool:
+    """Whether `path` is a lock file: empty or, where a file system has no locks, with the holder's number in it."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    return not path.stat().st_size or _SOFT_LOCK.match(path.read_bytes()[:4096]) is not None
+
+
+_SOFT_LOCK = re.compile(rb"\d+\n")
+
+
+def _refuse_own_file(path: Path) -> None:
+    if os.path.lexists(path) and not is_lock_file(path):
+        message = f"{path} is no lock file of wgan's; move it away"
+        raise FileExistsError(errno.EEXIST, message, str(path))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -121,11 +140,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
 
 
-_ASIDE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp")
+# Only names that wgan writes: a user's own `.notes.1.tmp` is not one of them.
+_ASIDE = re.compile(
+    r"\.(config\.yaml|environment\.json|status\.json|metrics\.jsonl|\d{9,}\.(png|pt))\.\d+(-[0-9a-f]{8})?\.tmp"
+)
 
 
 def is_aside(path: Path) -> bool:
-    """Whether this is a temporary file that `write_atomically` left because its process was killed."""
+    """Whether this is a temporary file of a run that `write_atomically` left because its process was killed."""
     return _ASIDE.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
 
 
@@ -165,5 +187,6 @@ def load_plain(path: Path, content: bytes | None = None) -> Any:
         LookupError,
         struct.error,
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:  # each was raised by a file with a flipped bit
         raise BadInputError(f"{path}: truncated, damaged, or not a file of torch's") from error

@@ -45,6 +45,9 @@ def test_sets_may_differ_in_size(counts: tuple[int, int]) -> None:
     assert len(points) == sum(counts) + max(counts)
     assert largest.item() == pytest.approx(points.norm(dim=1).max().item())
     assert all((points == sample).all(1).any() for sample in torch.cat([real, fake]))
+    for i, middle in enumerate(points[sum(counts) :]):  # the shorter set is repeated
+        one, other = real[i % len(real)], fake[i % len(fake)]
+        assert ((middle - one).norm() + (middle - other).norm()).item() == pytest.approx((one - other).norm().item())
 
 
 def test_the_points_between_fill_the_way_from_fake_to_real_evenly() -> None:

@@ -228,11 +228,15 @@ def test_an_incomplete_line_is_dropped(empty: Path, config: RunConfig) -> None:
     assert (empty / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
-def test_metrics_end_before_the_garbage_of_a_crash(empty: Path, config: RunConfig) -> None:
-    (empty / "metrics.jsonl").write_text('{"step": 1}\ngarbage\n{"step": 2}\n')
+@pytest.mark.parametrize("garbage", [b"garbage", b"\xff\xfe", b"[1]", b'{"step": "x"}'])
+def test_a_damaged_line_costs_no_other(
+    empty: Path, config: RunConfig, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (empty / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + garbage + b'\n{"step": 2}\n{"step": 6}\n')
     with RunFolder(empty, config, 5, CPU):
         pass
-    assert (empty / "metrics.jsonl").read_text() == '{"step": 1}\n'
+    assert (empty / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert "1 damaged lines" in caplog.text
 
 
 def test_a_damaged_newest_checkpoint_never_costs_the_good_one(run: Path) -> None:

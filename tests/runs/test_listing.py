@@ -36,6 +36,8 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
     for name in ("b", "a/deep", ".hidden"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.yaml").touch()
+        (tmp_path / name / ".lock").touch()
+    (tmp_path / "config.yaml").touch()  # the user's own, beside the runs
     assert list(find_runs(tmp_path)) == [tmp_path / "a" / "deep", tmp_path / "b"]
     assert list(find_runs(tmp_path / "b")) == [tmp_path / "b"]
 
@@ -84,6 +86,7 @@ def test_a_damaged_run_is_named_and_the_others_listed(tmp_path: Path) -> None:
     make_run(tmp_path / "good", 10)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.yaml").write_text("name: somebody else's")
+    (tmp_path / "odd" / ".lock").touch()
     make_run(tmp_path / "young")
     (tmp_path / "young" / "metrics.jsonl").unlink()
     (tmp_path / "young" / "status.json").write_text("{")

@@ -13,6 +13,8 @@ def test_a_config_makes_a_folder_a_run(run: Path, tmp_path: Path) -> None:
     assert holds_run(run)
     assert not holds_run(tmp_path)
     assert not holds_run(tmp_path / "nothing")
+    (tmp_path / "config.yaml").write_text("seed: 0")
+    assert not holds_run(tmp_path)  # the user's own config
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
@@ -20,12 +22,18 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == [{"step": 1, "critic/gap": 0.5}, {"step": 2}]
 
 
-@pytest.mark.parametrize("content", [None, b"garbage\n", b"\xff\xfe\n"])
-def test_figures_that_cannot_be_read_are_named(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "metrics.jsonl").write_bytes(content)
+def test_figures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"its metrics\.jsonl can't be read"):
         read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [b"garbage", b"\xff\xfe", b"[1]", b"5", b'{"critic/gap": 1}', b'{"step": "x"}'])
+def test_damaged_lines_are_left_out_and_counted(
+    tmp_path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + damaged + b'\n{"step": 2}\n')
+    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+    assert "1 damaged lines" in caplog.text
 
 
 def test_grids_are_read_in_colour_by_iteration(tmp_path: Path) -> None:

@@ -86,18 +86,18 @@ def test_a_signal_stops_a_run_after_its_iteration_and_saves_it(
 
     def interrupted(trainer: Trainer):
         outcome = iterate(trainer)
-        if trainer.step == 3:
+        if trainer.step == 5:  # nothing is written at this one
             os.kill(os.getpid(), signal.SIGINT)
         return outcome
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "iterate", interrupted)
         with pytest.raises(
-            WganError, match="SIGINT: stopped at iteration 3 of 6, and saved there; go on with"
+            WganError, match="SIGINT: stopped at iteration 5 of 6, and saved there; go on with"
         ) as caught:
             train_run(quick(), CPU, out=tmp_path / "run", name="x")
     assert caught.value.exit_code == ExitCode.STOPPED
-    assert [path.stem for path in checkpoints(tmp_path / "run")] == ["000000003"]
+    assert [path.stem for path in checkpoints(tmp_path / "run")] == ["000000005", "000000004"]
     resumed = train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True)
     assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(finished).items())
 
@@ -165,6 +165,37 @@ def test_weights_that_blow_up_are_divergence_on_every_path(
     with pytest.raises(WganError, match="diverged") as caught:
         train_run(quick("normal_gp", *images, *rates, *overrides), CPU, out=tmp_path / "run", name="x")
     assert caught.value.exit_code == ExitCode.DIVERGED
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory: 4 TB"), torch.OutOfMemoryError("CUDA is full")])
+def test_too_little_memory_for_the_networks_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "__init__", fail)
+    with pytest.raises(WganError, match=r"^cpu: out of memory; lower training\.batch_size or the networks' width$"):
+        train_run(quick(), CPU, out=tmp_path / "run", name="x")
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_in_training_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Trainer) -> None:
+        raise torch.OutOfMemoryError("CUDA is full")
+
+    monkeypatch.setattr(Trainer, "iterate", fail)
+    with pytest.raises(WganError, match="out of memory"):
+        train_run(quick(), CPU, out=tmp_path / "run", name="x")
+
+
+def test_a_fault_of_the_program_is_not_explained_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Trainer, "__init__", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train_run(quick(), CPU, out=tmp_path / "run", name="x")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])

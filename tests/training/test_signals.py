@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -46,20 +47,43 @@ def test_a_second_sigterm_does_not_disturb_saving() -> None:
         assert signals.received == signal.SIGTERM
 
 
-def test_handlers_are_put_back() -> None:
+@pytest.mark.parametrize("process_ends", [False, True])
+def test_handlers_are_put_back(process_ends: bool) -> None:
     before = handlers()
-    with Signals():
+    with Signals(process_ends=process_ends):
         assert all(one is not other for one, other in zip(handlers(), before, strict=True))
     assert handlers() == before
 
 
-def test_a_process_that_is_ending_ignores_repeated_signals() -> None:
-    at_first = signal.getsignal(signal.SIGINT)
+def test_a_process_that_goes_on_has_its_handlers_back_after_a_signal() -> None:
+    """As in a notebook, where a run was stopped."""
+    before = handlers()
     with Signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert handlers() == before
+
+
+def test_a_process_that_ends_ignores_repeated_signals() -> None:
+    at_first = signal.getsignal(signal.SIGINT)
+    with Signals(process_ends=True):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) == at_first  # a user's Ctrl-C still ends it
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_outside_the_main_thread_no_signal_is_caught() -> None:
+    """Python lets no other thread set handlers; a run there is stopped by other means."""
+    seen: list[list[object]] = []
+
+    def run() -> None:
+        with Signals() as signals:
+            seen.append([*handlers(), signals.received])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [[*handlers(), None]]
 
 
 class Ranks(World):

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from wgan_cli.files import creations, lock
+from wgan_cli.files import creations, locked
 
 
 def fetch_files(
@@ -18,7 +18,7 @@ def fetch_files(
     """
     with creations() as made:
         made.folder(folder)
-        with lock(made.empty_file(folder.parent / ".download.lock")):
+        with locked(folder.parent / ".download.lock", made):
             for name in missing():  # again, as another process may have fetched them
                 _download(name, folder, mirrors, md5[name])
 

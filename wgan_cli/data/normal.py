@@ -31,6 +31,11 @@ class Normal(DataSpec):
     def targets(self) -> dict[str, float]:
         return {"samples/mean": self.mean, "samples/std": self.std}
 
+    @property
+    def pooled(self) -> str:
+        """The ending of names of distances: of pooled values, they are not those that a critic of samples sees."""
+        return "" if self.features == 1 else "_pooled"
+
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """New samples (count, features) on the generator's device."""
         draws = torch.randn(count, self.features, generator=generator, device=generator.device)
@@ -52,13 +57,14 @@ class _NormalDataset(EndlessDataset):
         values = samples.flatten().double().cpu()
         mean, std = self.spec.mean, self.spec.std
         target = torch.tensor([mean], dtype=torch.float64), torch.tensor([[std**2]], dtype=torch.float64)
+        of = self.spec.pooled
         return {
-            "truth/w1": wasserstein_1d_normal(values, mean, std),
-            "truth/w2": wasserstein_1d_normal(values, mean, std, p=2),
-            "truth/gaussian_w2": gaussian_w2(values.mean()[None], values.var()[None, None], *target),
+            f"truth/w1{of}": wasserstein_1d_normal(values, mean, std),
+            f"truth/w2{of}": wasserstein_1d_normal(values, mean, std, p=2),
+            f"truth/gaussian_w2{of}": gaussian_w2(values.mean()[None], values.var()[None, None], *target),
         }
 
     def figures(self, generated: Callable[[], Tensor]) -> Figures:
         values = generated().flatten().cpu()  # only a few thousand; MPS has no float64
         truth = wasserstein_1d_normal(values, self.spec.mean, self.spec.std)
-        return {"samples/mean": values.mean(), "samples/std": values.std(), "truth/w1": truth}
+        return {"samples/mean": values.mean(), "samples/std": values.std(), f"truth/w1{self.spec.pooled}": truth}

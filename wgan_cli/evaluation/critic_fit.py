@@ -61,8 +61,9 @@ def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate
 def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
     """A critic trained to score x (N, D) high and y (M, D) low: with averaged weights, in evaluation mode."""
     generator = torch.Generator(x.device).manual_seed(seed)
-    torch.manual_seed(seed)
-    critic = build_critic(fit.critic, fit.lipschitz, tuple(x.shape[1:])).to(x.device)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        torch.manual_seed(seed)
+        critic = build_critic(fit.critic, fit.lipschitz, tuple(x.shape[1:])).to(x.device)
     optimizer = fit.optimizer.build(critic.parameters())
     average = averaged(critic, fit.average)
     steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))

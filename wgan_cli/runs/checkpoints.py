@@ -80,7 +80,7 @@ class CheckpointWriter:
         write_atomically(self._run / "checkpoints" / f"{step:09d}.pt", sealed(state))
         outdated = checkpoints(self._run)[self._config.output.keep :]
         for old in outdated:
-            old.unlink()
+            old.unlink(missing_ok=True)
         if outdated:
             flush_folder(self._run / "checkpoints")
 
@@ -111,6 +111,10 @@ def sealed(state: Mapping[str, Any]) -> bytes:
     return bytes(content) + hashlib.sha256(content).hexdigest().encode()
 
 
+class FormatError(BadInputError):
+    """A whole checkpoint that another version of wgan wrote."""
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of one checkpoint, on the CPU. Raises `BadInputError` for another file, or a damaged one."""
     try:
@@ -123,7 +127,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "format" not in state:
         raise BadInputError(f"{path}: not a checkpoint of wgan")
     if state["format"] != CHECKPOINT_FORMAT:
-        raise BadInputError(
+        raise FormatError(
             f"{path}: has checkpoint format {state['format']}, but this wgan reads {CHECKPOINT_FORMAT}; "
             f"use wgan {state.get('wgan')}, which wrote it"
         )
@@ -141,6 +145,8 @@ def read_newest(run: Path) -> dict[str, Any] | None:
     for path in checkpoints(run):
         try:
             return read_checkpoint(path)
+        except FormatError:
+            raise  # whole, but of another version: an older checkpoint must not take its place
         except WganError as error:
             log.warning("%s; trying an older one", error)
             damaged = error

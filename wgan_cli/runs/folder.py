@@ -5,13 +5,13 @@ before its checkpoint.
 """
 
 import json
-import math
+import logging
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,12 +20,13 @@ from filelock import Timeout
 
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.files import Creations, creations, is_aside, lock, write_atomically
+from wgan_cli.files import Creations, creations, is_aside, is_lock_file, locked, write_atomically
 from wgan_cli.plots import Pixels, write_png
 from wgan_cli.runs.checkpoints import CheckpointWriter, checkpoints
 from wgan_cli.runs.environment import environment
-from wgan_cli.runs.readers import holds_run
+from wgan_cli.runs.readers import holds_run, parse_metrics, read_status
 
+log = logging.getLogger("wgan")
 State = Literal["running", "finished", "stopped", "diverged"]
 
 
@@ -101,6 +102,15 @@ class RunFolder:
         self._events.flush()
 
 
+def mark_finished(path: Path) -> None:
+    """Writes the state of a complete run that was killed before it could write it."""
+    status = read_status(path)
+    if status.get("state") == "finished":
+        return
+    with suppress(OSError):  # a folder that can't be written to any more still holds the complete run
+        write_atomically(path / "status.json", _json({**status, "state": "finished"}))
+
+
 @contextmanager
 def claimed(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Path]:
     """Reserves the folder of a run: no other process can claim it while the context lasts.
@@ -109,27 +119,26 @@ def claimed(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Pa
     `runs/name-NNNN` with the next number. Raises `BadInputError`, with nothing written, for a folder that is not free.
     If the context ends with an exception before the folder holds a run, what was created for it is removed.
     """
-    with creations() as made:
+    with creations() as made, ExitStack() as stack:
         try:
             path = _make_numbered(name, Path("runs"), made) if out is None else out
             _refuse_unless_free(path, resume)
             made.folder(path)
-            held = lock(made.empty_file(path / ".lock"))
-            held.acquire(timeout=0)
+            stack.enter_context(locked(path / ".lock", made, timeout=0))
         except Timeout:
             raise BadInputError(f"--out {out}: another process is training in it; name another folder") from None
         except OSError as error:
             raise BadInputError(f"--out {out or 'runs'}: can't be written ({error.strerror})") from error
+        _refuse_unless_free(path, resume)  # again, as another process may have been quicker
+        for folder in (path, path / "samples", path / "checkpoints"):
+            for unfinished in filter(is_aside, folder.glob(".*.tmp")):  # of a process that was killed
+                unfinished.unlink()
         try:
-            _refuse_unless_free(path, resume)  # again, as another process may have been quicker
-            for folder in (path, path / "samples", path / "checkpoints"):
-                for unfinished in filter(is_aside, folder.glob(".*.tmp")):  # of a process that was killed
-                    unfinished.unlink()
             yield path
-        finally:
+        except BaseException:
             if holds_run(path):
                 made.keep()
-            held.release()
+            raise
 
 
 def _make_numbered(name: str, parent: Path, made: Creations) -> Path:
@@ -156,27 +165,22 @@ def _is_leftover(entry: Path) -> bool:
         return False
     if entry.is_dir():
         return entry.name in ("samples", "checkpoints") and not any(entry.iterdir())
-    return (entry.name == ".lock" and not entry.stat().st_size) or is_aside(entry)
+    return (entry.name == ".lock" and is_lock_file(entry)) or is_aside(entry)
 
 
 def _cut_back(metrics: Path, step: int) -> None:
-    """Keeps the lines up to the first that is later than `step`, or that a crash left incomplete."""
+    """Keeps the lines up to `step`. Drops later ones, and with a warning those that a crash damaged."""
     if not metrics.exists():
         return
-    kept = []
-    for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n") or _step_of(line) > step:
-            break
-        kept.append(line)
+    kept, damaged = [], 0
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        found = parse_metrics(line)
+        damaged += found is None
+        if found is not None and found["step"] <= step:
+            kept.append(line)
+    if damaged:
+        log.warning("%s: %d damaged lines are left out", metrics, damaged)
     write_atomically(metrics, "".join(kept).encode())
-
-
-def _step_of(line: str) -> float:
-    """The iteration of a logged line; infinity for a damaged line."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
 
 
 def _date_events_back(path: Path) -> None:

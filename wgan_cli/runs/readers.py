@@ -15,17 +15,35 @@ log = logging.getLogger("wgan")
 
 
 def holds_run(path: Path) -> bool:
-    """Whether `path` is the folder of a run."""
-    return (path / "config.yaml").is_file()
+    """Whether `path` is the folder of a run: a config alone may be the user's own file."""
+    return (path / "config.yaml").is_file() and ((path / ".lock").is_file() or (path / "checkpoints").is_dir())
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The logged lines of a run, in order, without an incomplete last line. Raises `BadInputError` if that fails."""
+    """The logged lines of a run, in order, without an incomplete last one. A warning tells of damaged lines.
+
+    Raises `BadInputError` if the file can't be read.
+    """
     try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError) as error:
+        text = (run / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         raise BadInputError(f"{run}: its metrics.jsonl can't be read ({error}); name a run's folder") from error
+    lines = [parse_metrics(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if None in lines:
+        log.warning("%s: %d damaged lines of metrics.jsonl are left out", run, lines.count(None))
+    return [line for line in lines if line is not None]
+
+
+def parse_metrics(line: str) -> dict[str, float] | None:
+    """The figures of one line of metrics.jsonl; None for a damaged line."""
+    try:
+        figures = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(figures, dict) or not line.endswith("\n"):
+        return None
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in figures.values())
+    return figures if "step" in figures and numbers else None
 
 
 def read_grids(run: Path) -> dict[int, Pixels]:
@@ -36,7 +54,7 @@ def read_grids(run: Path) -> dict[int, Pixels]:
     for step, path in sorted(numbered(run / "samples", ".png").items()):
         try:
             grids[step] = np.array(Image.open(path).convert("RGB"))
-        except OSError as error:
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
             log.warning("%s: can't be read as a picture (%s); left out", path, error)
     return grids
 

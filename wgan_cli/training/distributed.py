@@ -184,6 +184,7 @@ def _leave() -> None:
     """Waits until all ranks are done, because a launcher may kill the others when one exits, and disconnects."""
     with _lost_ranks_reported():
         dist.barrier(_patient_group())
+        _patient.clear()
         dist.destroy_process_group()
 
 

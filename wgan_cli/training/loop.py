@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.devices import deterministic_kernels, pick_threads, tune_process
+from wgan_cli.devices import deterministic_kernels, pick_threads, tuned_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.runs.checkpoints import read_newest
-from wgan_cli.runs.folder import RunFolder, claimed
+from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.readers import holds_run, read_threads
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.reporting import Reporter, in_short
@@ -32,6 +32,7 @@ def train_run(
     name: str,
     resume: bool = False,
     world: World = ALONE,
+    process_ends: bool = False,
 ) -> Path:
     """Trains a new run, or resumes the one in `out`, to its last iteration. Returns its folder.
 
@@ -40,7 +41,7 @@ def train_run(
     that fails, diverges or is stopped.
     """
     with ExitStack() as stack:
-        signals = stack.enter_context(Signals())
+        signals = stack.enter_context(Signals(process_ends=process_ends))
         stack.enter_context(deterministic_kernels(config.training.deterministic))
         world.on_first_rank(config.data.fetch)
         trainer = world.on_all_ranks(lambda: _build(config, device, world))
@@ -49,8 +50,11 @@ def train_run(
         if state is not None:
             world.on_all_ranks(lambda: trainer.load_state_dict(state))
         if trainer.step == config.training.iterations:
+            if world.is_first:
+                mark_finished(path)
             return path  # finished before: nothing to do
-        tune_process(config.training.matmul, pick_threads(trainer.work, read_threads(path)))
+        previous = world.on_first_rank(lambda: read_threads(path))
+        stack.enter_context(tuned_process(config.training.matmul, pick_threads(trainer.work, previous)))
         if world.is_first:
             log.info("%s: %s", path, _execution(trainer))
         try:

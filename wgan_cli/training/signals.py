@@ -1,6 +1,7 @@
 """Signals that ask a run to stop. They are recorded when they arrive, and handled after the iteration."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Self
 
@@ -14,16 +15,21 @@ class Signals:
 
     CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
-    def __init__(self) -> None:
+    def __init__(self, *, process_ends: bool = False) -> None:
+        """`process_ends` says that the process ends after a request to stop: repeated signals are then ignored, so
+        that they can't kill it on its way out."""
         self.received: signal.Signals | None = None
+        self._process_ends = process_ends
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._record) for number in self.CAUGHT}
+        in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set handlers
+        caught = self.CAUGHT if in_main_thread else ()
+        self._before = {number: signal.signal(number, self._record) for number in caught}
         return self
 
     def __exit__(self, *_: object) -> None:
-        # After a request to stop, the process is about to end. Repeated signals must not kill it while it saves.
-        ignored = [] if self.received is None else [number for number in self.CAUGHT if number != signal.SIGINT]
+        stops = self._process_ends and self.received is not None
+        ignored = [number for number in self.CAUGHT if number != signal.SIGINT] if stops else []
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if number in ignored else handler)
 
