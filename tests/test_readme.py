@@ -1,6 +1,5 @@
 """What the README shows works as it is written there."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -36,17 +35,16 @@ def test_the_example_of_a_new_dataset_trains_in_one_file(tmp_path: Path) -> None
         "Data = Annotated[", "from wgan_cli.data.moons import Moons\n\nData = Annotated[Moons | "
     )
     union.write_text(text)
-    for arguments in (
-        "train --config normal_gp --out run --set training.iterations=20 --set output.log_every=10",
-        "sample --ckpt run --num 10 --out samples.npz",
-        "evaluate --ckpt run --num 50 --json",
-    ):
-        line = [sys.executable, "-m", "wgan_cli", *arguments.split(), "--device", "cpu"]
-        line += ["--set", "data={kind: moons}"] if "train" in arguments else []
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    code = (
+        "import wgan_cli as wgan\n"
+        "from wgan_cli.evaluation.figures import evaluate\n"
+        "changes = ['data={kind: moons}', 'training.iterations=20', 'output.log_every=10']\n"
+        "run = wgan.load_run(wgan.train(wgan.load_config('normal_gp', changes), 'run', device='cpu'), device='cpu')\n"
+        "print(tuple(run.sample(range(10)).shape), evaluate(run, 50, 0)['truth/w1'] > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "(10, 2) True\n", done.stderr
     assert metrics(tmp_path / "run")[-1]["step"] == 20
-    assert json.loads(done.stdout)["truth/w1"] > 0
 
 
 def test_the_python_example_runs(

@@ -167,7 +167,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(WRITES)), st.sampled_from(sorted(THINGS)))
 def test_a_full_disk_costs_no_file(material: Path, command: str, thing: str) -> None:
     def full(*_: object) -> None:
