@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from wgan_cli.optimizers import Adam, OptimizerSpec, RmsProp, set_rate
@@ -38,3 +39,35 @@ def test_a_rate_that_a_graph_reads_changes_in_place() -> None:
 def test_only_a_decaying_rate_changes() -> None:
     assert not Adam(lr=1.0).decays
     assert Adam(lr=1.0, decay="linear").decays
+
+
+@pytest.mark.parametrize(("spec", "field"), [(Adam, "betas"), (RmsProp, "alpha")])
+def test_decays_of_moments_are_at_least_0_and_below_1(spec: type[OptimizerSpec], field: str) -> None:
+    def of(value: float) -> OptimizerSpec:
+        return spec.model_validate({"lr": 0.1, field: (value, value) if field == "betas" else value})
+
+    of(0.0)
+    of(0.999)
+    for value in (-0.001, 1.0):
+        with pytest.raises(ValidationError):
+            of(value)
+
+
+@pytest.mark.parametrize("spec", [Adam, RmsProp])
+def test_rates_are_positive(spec: type[OptimizerSpec]) -> None:
+    for rate in (0.0, -0.1):
+        with pytest.raises(ValidationError, match="greater than 0"):
+            spec.model_validate({"lr": rate})
+
+
+def test_the_optimizers_take_the_steps_of_their_papers() -> None:
+    """One step from a known gradient: Adam moves by the rate, RMSprop by rate / sqrt(1 - alpha)."""
+    for spec, expected in ((Adam(lr=0.1), 0.1), (RmsProp(lr=0.1, alpha=0.75), 0.2)):
+        weight = torch.nn.Parameter(torch.tensor([3.0]))
+        weight.grad = torch.tensor([5.0])
+        spec.build([weight]).step()
+        assert weight.item() == pytest.approx(3 - expected, rel=1e-5)
+
+
+def test_the_rate_never_falls_below_zero() -> None:
+    assert Adam(lr=0.1, decay="linear").rate(12, 10) == 0
