@@ -85,3 +85,35 @@ def test_measuring_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     estimate(critic, real, fake)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_first_points_between_are_those_of_the_golden_ratio() -> None:
+    seen: list[Tensor] = []
+
+    def critic(points: Tensor) -> Tensor:
+        seen.append(points.detach())
+        return points.sum(1)
+
+    largest_slope(critic, torch.ones(4, 1), torch.zeros(4, 1))
+    expected = [0, 0.6180339887, 0.2360679775, 0.8541019662]  # i φ mod 1
+    assert torch.cat(seen)[8:, 0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_figures_are_float32_at_least_and_carry_no_graph() -> None:
+    critic = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)).to(torch.bfloat16)
+    samples = torch.randn(6, 4, dtype=torch.bfloat16)
+    score = mean_score(critic, samples)
+    assert (score.dtype, score.requires_grad) == (torch.float32, False)
+    assert largest_slope(critic, samples, samples).dtype == torch.float32
+
+
+def test_no_batch_of_points_is_left_out() -> None:
+    """The steepest point is the last of the fake samples, beyond the first batches."""
+
+    def critic(points: Tensor) -> Tensor:
+        return points.square().sum(1) / 2
+
+    real, fake = torch.zeros(50, 1), torch.zeros(50, 1)
+    fake[-1] = 7
+    assert largest_slope(critic, real, fake, batch_size=8).item() == 7
+    assert mean_score(critic, fake, batch_size=8).item() == pytest.approx(49 / 2 / 50)
