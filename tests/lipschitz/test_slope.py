@@ -28,3 +28,12 @@ def test_points_lie_between_with_one_weight_a_sample(shape: tuple[int, ...]) -> 
     assert weights.min() > -1e-9
     assert weights.max() < 1 + 1e-9
     assert weights[:, 0].unique().numel() == len(real)
+
+
+def test_the_points_and_their_graph_are_left_alone() -> None:
+    leaf = torch.randn(4, 3)
+    slopes(lambda points: points.sum(1), leaf)
+    assert not leaf.requires_grad
+    scaled = torch.ones(3, requires_grad=True)
+    slopes(lambda points: points.square().sum(1), leaf * scaled, create_graph=True).sum()  # of points with a graph
+    assert scaled.grad is None
