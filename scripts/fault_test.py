@@ -1,13 +1,13 @@
-"""What a run survives: it is killed, damaged, starved and confused, goes on each time, and is compared with a run
-that was never stopped, byte for byte.
+"""Disturbs training runs, resumes them, and compares each with a run that nothing happened to, byte for byte.
 
-    python scripts/fault_test.py                 # a hundred kills and the rest: some 5 minutes
-    python scripts/fault_test.py --tries 1       # one of each: what the tests do
+    python scripts/fault_test.py                 # a hundred kills and the other faults: some 5 minutes
+    python scripts/fault_test.py --tries 1       # one of each fault, as in the tests
 
-The disturbed processes are forked from one that has imported everything, as imports touch no files and take seconds.
-Compared are the newest checkpoint's bytes, metrics.jsonl but for speeds, every grid's bytes, and the scalars that
-TensorBoard shows. A run is lost where they differ, where it can't go on, or where an error is not told as promised.
-Full disks and read-only folders need Linux's `unshare`; without it they are skipped, and the table says so.
+The disturbed processes are forked from one that has imported everything, because imports take seconds and touch no
+files. The script compares the bytes of the newest checkpoint, metrics.jsonl without speeds, the bytes of every grid,
+and the scalars that TensorBoard shows. A run counts as lost if they differ, if it can't be resumed, or if an error
+message is not the promised one. Full disks and read-only folders need Linux's `unshare`; without it they are skipped,
+and the table says so.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def _execute(arguments: list[str], errors: Path, clock: float) -> None:
 
 
 class Faults:
-    """A place for runs, a run that was never stopped to compare with, and the outcome of each fault."""
+    """The folder of the runs, the undisturbed run to compare with, and the result of each fault."""
 
     def __init__(self, folder: Path, tries: int, chance: random.Random) -> None:
         self.folder, self.tries, self.chance = folder, tries, chance
@@ -92,14 +92,14 @@ class Faults:
 
     @property
     def iterations(self) -> int:
-        """The length of a run that is disturbed `tries` times, so long that it is not done before."""
+        """The number of iterations of a run that is disturbed `tries` times: enough to outlast them all."""
         return 100 * self.tries + 100
 
     def start(self, run: Path, iterations: int, *more: str, clock: float = 0) -> Process:
         return Process(_line(run, iterations, *more), self.folder / "errors", clock)
 
     def begun(self, run: Path, iterations: int, within: float, clock: float = 0) -> Process:
-        """A process that opened the run's folder at most so many seconds ago, by chance."""
+        """A process that opened the run's folder a random time ago, at most `within` seconds."""
         since = time.time()
         process = self.start(run, iterations, clock=clock)
         while process.is_alive and not has_begun(run, since):
@@ -108,18 +108,18 @@ class Faults:
         return process
 
     def finish(self, run: Path, iterations: int, *more: str) -> str | None:
-        """Goes on to the end; what went wrong, if anything did."""
+        """Resumes the run to its end. Returns what failed, if anything did."""
         code, errors = self.start(run, iterations, *more).wait()
         return None if code == 0 else f"exit {code}: {errors}"
 
     def whole(self, iterations: int) -> Path:
-        """A run that was never stopped, in a process that was started afresh."""
+        """An undisturbed run of so many iterations, in a new process."""
         if iterations not in self._whole:
             run = self._whole[iterations] = self.folder / f"whole-{iterations}"
             line = [sys.executable, "-m", "wgan_cli", *_line(run, iterations)]
             done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             if done.returncode:
-                raise SystemExit(f"the run that nothing happens to fails: {done.stderr}")
+                raise SystemExit(f"the undisturbed run fails: {done.stderr}")
         return self._whole[iterations]
 
     def count(self, fault: str, tried: int, lost: list[str]) -> None:
@@ -135,7 +135,7 @@ def _line(run: Path, iterations: int, *more: str) -> list[str]:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """In what two runs that should be the same are not."""
+    """The differences between two runs that should be equal."""
     pairs: list[tuple[str, Callable[[Path], object]]] = [
         ("newest checkpoint", lambda run: checkpoints(run)[0].read_bytes()),
         ("metrics.jsonl", _metrics),
@@ -166,7 +166,7 @@ def has_begun(run: Path, since: float) -> bool:
 
 
 def kills(faults: Faults) -> None:
-    """One run, killed at random instants: while it starts, trains, logs, draws and saves."""
+    """Kills one run at random instants, while it starts, trains, logs, draws and saves."""
     iterations, run, tried = faults.iterations, faults.folder / "killed", 0
     while tried < faults.tries:
         if faults.chance.random() < 0.9:
@@ -185,7 +185,7 @@ def kills(faults: Faults) -> None:
 
 
 def storms(faults: Faults) -> None:
-    """Many signals at once, again and again: the state is saved, and the exit code is 75."""
+    """Sends many signals at once, repeatedly: the state is saved, and the exit code is 75."""
     iterations, run, tried, lost = faults.iterations, faults.folder / "stormy", 0, []
     for _ in range(faults.tries):
         process = faults.begun(run, iterations, within=0.4)
@@ -202,7 +202,7 @@ def storms(faults: Faults) -> None:
 
 
 def clocks(faults: Faults) -> None:
-    """Each start finds the clock set backwards or forwards by up to a day."""
+    """Sets the clock of each start backwards or forwards by up to a day."""
     iterations, run, tried = faults.iterations, faults.folder / "clocks", 0
     for _ in range(faults.tries):
         process = faults.begun(run, iterations, within=0.4, clock=faults.chance.uniform(-86_400, 86_400))
@@ -215,7 +215,7 @@ def clocks(faults: Faults) -> None:
 
 
 def damages(faults: Faults) -> None:
-    """The newest checkpoint is damaged; the one before it has to do."""
+    """Damages the newest checkpoint: the run resumes from the one before it."""
 
     def truncated(content: bytes) -> bytes:
         return content[: faults.chance.randrange(len(content))]
@@ -241,7 +241,7 @@ def damages(faults: Faults) -> None:
 
 
 def full_disks(faults: Faults) -> None:
-    """A small disk fills up: one clear error, exit 1, the last checkpoint whole; with room again it goes on."""
+    """Fills a small disk: one clear error, exit 1, the last checkpoint whole; with room again the run resumes."""
     iterations, lost, disk = 100, [], faults.folder / "disk"
     disk.mkdir()
     for _ in range(faults.tries):
@@ -267,7 +267,7 @@ def full_disks(faults: Faults) -> None:
 
 
 def read_only_folders(faults: Faults) -> None:
-    """A folder that can't be written: exit 2 at once, the run in it as it was."""
+    """Makes the folder read-only: exit 2 at once, and the run in it is unchanged."""
     iterations, lost, disk = faults.iterations, [], faults.folder / "read-only"
     disk.mkdir()
     _mount("-t", "tmpfs", "none", str(disk))
@@ -286,7 +286,7 @@ def read_only_folders(faults: Faults) -> None:
 
 
 def lost_folders(faults: Faults) -> None:
-    """The folder is deleted under a run that goes on: one clear error, and exit 1."""
+    """Deletes the folder of a run in training: one clear error, and exit 1."""
     lost = []
     for _ in range(faults.tries):
         run = faults.folder / "gone"
