@@ -71,3 +71,11 @@ def test_the_optimizers_take_the_steps_of_their_papers() -> None:
 
 def test_the_rate_never_falls_below_zero() -> None:
     assert Adam(lr=0.1, decay="linear").rate(12, 10) == 0
+
+
+@pytest.mark.parametrize("spec", [Adam(lr=0.1), RmsProp(lr=0.1)])
+def test_optimizers_are_fused_and_not_captured_unless_asked(spec: OptimizerSpec) -> None:
+    (group,) = spec.build([torch.nn.Parameter(torch.zeros(1))]).param_groups
+    assert not group["capturable"]
+    assert group["fused"] if isinstance(spec, Adam) else group["foreach"]
+    assert isinstance(group["lr"], float)

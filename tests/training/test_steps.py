@@ -1,5 +1,7 @@
 import copy
+from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from wgan_cli.lipschitz import Clip, GradientPenalty, LipschitzSpec, Unbounded
 from wgan_cli.lipschitz.base import Noise
 from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
 from wgan_cli.objectives import Wasserstein
+from wgan_cli.training.distributed import World
 from wgan_cli.training.steps import Figures, Steps
 from wgan_cli.training.trainer import Trainer
 
@@ -137,3 +140,66 @@ def test_bfloat16_trains_like_float32(made_up_mnist: Path) -> None:
         for name in ("float32", "bfloat16")
     )
     assert 0 < apart(exact, rough) < 0.2
+
+
+def test_gradients_do_not_add_up_over_steps() -> None:
+    pair = Pair(lr=0.0)
+    pair.critic_step(GradientPenalty())
+    first = [parameter.grad.clone() for parameter in pair.critic.parameters() if parameter.grad is not None]
+    pair.critic_step(GradientPenalty())  # nothing has moved, so the gradients are the same
+    second = [parameter.grad for parameter in pair.critic.parameters() if parameter.grad is not None]
+    assert first
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class Ranks(World):
+    """Two ranks, of which this one sees the parameters whose gradients are averaged, and doubles them."""
+
+    seen: ClassVar[list[list[nn.Parameter]]] = []
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        parameters = list(parameters)
+        self.seen.append(parameters)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(2)
+
+
+def test_ranks_average_the_gradients_of_each_network_before_its_step() -> None:
+    alone, ranks = Pair(lr=0.1), Pair(lr=0.1)
+    start = weights(alone.generator), weights(alone.critic)
+    for pair, world in ((alone, World()), (ranks, Ranks())):
+        steps = Steps(Wasserstein(), Unbounded(), world)
+        steps.generator_step(pair.generator, pair.critic, pair.for_generator, pair.latents)
+        steps.critic_step(pair.critic, pair.for_critic, pair.real, pair.real * 0, ())
+    assert Ranks.seen == [list(ranks.generator.parameters()), list(ranks.critic.parameters())]
+    for before, one, other in ((start[0], alone.generator, ranks.generator), (start[1], alone.critic, ranks.critic)):
+        for old, single, double in zip(before, one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(double - old, 2 * (single - old), rtol=1e-3, atol=1e-6)
+
+
+def test_fakes_and_figures_carry_no_graph() -> None:
+    pair, steps = Pair(), Steps(Wasserstein(), GradientPenalty())
+    assert not steps.fake(pair.generator, pair.latents).requires_grad
+    _, figures = steps.generator_loss(pair.generator, pair.critic, pair.latents)
+    assert not figures["generator/loss"].requires_grad
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_scores_have_the_type_of_the_samples(mixes: bool) -> None:
+    pair = Pair()
+    steps = Steps(Wasserstein(), Unbounded(), dtype=torch.bfloat16, critic_mixes_samples=mixes)
+    assert {scores.dtype for scores in steps.scores(pair.critic, pair.real, pair.fake())} == {torch.float32}
+
+
+def test_lower_precision_caches_no_weights() -> None:
+    """A CUDA graph would keep the casts of its first replay."""
+    pair, steps = Pair(), Steps(Wasserstein(), Unbounded(), dtype=torch.bfloat16)
+    with steps.cast(pair.real):
+        before = pair.critic(pair.real)
+        with torch.no_grad():
+            for parameter in pair.critic.parameters():
+                parameter.zero_()
+        assert before.abs().max() > 0
+        assert pair.critic(pair.real).abs().max() == 0
