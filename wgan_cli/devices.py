@@ -113,6 +113,50 @@ def tune_process(matmul: str, threads: int) -> None:
         mallopt(mmap_threshold, 2**30)
 
 
+def free_memory(device: torch.device) -> int:
+    """The bytes that this process may still allocate on `device`: on the CPU within the limits of the machine, the
+    process and its cgroup."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(_machine_memory(), _process_memory(), _cgroup_memory())
+
+
+NO_LIMIT = 1 << 62
+
+
+def _machine_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux: all of the memory is the best that is known
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else NO_LIMIT
+    (available,) = (line for line in lines if line.startswith("MemAvailable:"))
+    return int(available.split()[1]) * 1024
+
+
+def _process_memory() -> int:
+    """What is left of `ulimit -v`."""
+    if sys.platform == "win32":
+        return NO_LIMIT
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or not Path("/proc/self/statm").exists():
+        return NO_LIMIT
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return max(0, limit - used)
+
+
+def _cgroup_memory() -> int:
+    """What is left of the memory limit of the process's cgroup (version 2), where there is one."""
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip().lstrip("/")
+        folder = Path("/sys/fs/cgroup") / group
+        limit, used = ((folder / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return NO_LIMIT if limit == "max" else max(0, int(limit) - int(used))
+    except (OSError, ValueError):
+        return NO_LIMIT
+
+
 @contextmanager
 def tuned_process(matmul: str, threads: int) -> Iterator[None]:
     """`tune_process` for the context alone: a notebook's next run starts with its own threads and precision."""

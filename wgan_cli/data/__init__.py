@@ -9,13 +9,21 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.base import Batches, Dataset, DataSpec
+from wgan_cli.data.cifar10 import Cifar10
 from wgan_cli.data.fashion_mnist import FashionMnist
+from wgan_cli.data.images import Images
 from wgan_cli.data.kmnist import Kmnist
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
+from wgan_cli.data.points import Points
+from wgan_cli.data.stacked_mnist import StackedMnist
 
-Data = Annotated[Normal | Mnist | FashionMnist | Kmnist, Field(discriminator="kind")]
+Data = Annotated[
+    Normal | Points | Arrays | Images | Mnist | FashionMnist | Kmnist | Cifar10 | StackedMnist,
+    Field(discriminator="kind"),
+]
 
 KINDS: tuple[type[DataSpec], ...] = get_args(get_args(Data)[0])
 

@@ -2,14 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
+from wgan_cli.data.pixels import Array, to_pixels
 from wgan_cli.spec import Choice
 
 WHOLE = slice(None)
+
+View = Literal["images", "pooled", "table", "series", "fields", "volumes", "plane"]
+"""Of samples as pictures: a grid of images, the density of all values, columns against each other, lines, a row of
+pictures a channel, slices, or points in the plane."""
+_VIEWS: dict[int, View] = {1: "table", 2: "series", 3: "fields", 4: "volumes"}
 
 Figures = dict[str, Tensor]
 """Figures by name, each a 0-d tensor."""
@@ -26,6 +32,14 @@ class Batches(ABC):
     def take(self, number: int) -> Tensor:
         """Batch `number` of the drawn ones. Take each batch once, in order. Only the device works, and the kernels are
         the same each time, so that a CUDA graph can capture them."""
+
+    def chosen(self, number: int) -> Tensor:
+        """The indices (n,) of the samples in batch `number`, on the device; for finite data."""
+        raise TypeError("samples that are drawn without end have no indices")
+
+    def condition(self, number: int) -> Tensor | None:
+        """The conditions (n, width) of the samples in batch `number`, if they have some."""
+        return None
 
     def next(self) -> Tensor:
         """Draws one batch and returns it."""
@@ -48,6 +62,10 @@ class Dataset(ABC):
     def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
         """A stream of batches, each cut to `share`. Their order or values depend on `generator` alone."""
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """What a checkpoint needs to return samples in the user's units, in plain containers."""
+        return {}
+
     @abstractmethod
     def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
         """At most `count` different real samples (N, *shape) on the device; a `generator` on the CPU selects them.
@@ -55,9 +73,18 @@ class Dataset(ABC):
         With `heldout`, samples that training never sees.
         """
 
+    def whole(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
+        """As `real`, of the data's own shape, with what is given beside what is generated."""
+        return self.real(count, generator, heldout=heldout)
+
     def heldout(self) -> Tensor | None:
         """Some real samples (N, *shape) that training never sees; None if there are none, or if every batch is new."""
         return None
+
+    def heldout_pairs(self, count: int) -> tuple[Tensor, Tensor | None] | None:
+        """At most `count` of the held-out samples (N, *shape), with their conditions (N, width) if they have some."""
+        heldout = self.heldout()
+        return None if heldout is None else (heldout[:count], None)
 
     def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
         """All samples (N, *shape) and their classes (N,), if they have any."""
@@ -89,8 +116,12 @@ class DataSpec(Choice, ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one sample: (features,), or (channels, height, width) for images in [-1, 1]."""
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (values,), (channels, steps), (channels, height, width) or with a depth before."""
+
+    def resolved(self) -> Self:
+        """This spec with what only the files know filled in, such as the shape of a sample. Raises `BadInputError`."""
+        return self
 
     @abstractmethod
     def load(self, device: torch.device) -> Dataset:
@@ -105,19 +136,44 @@ class DataSpec(Choice, ABC):
         raise TypeError(f"{self.kind} has no splits")
 
     @property
-    def size(self) -> int | None:
+    def sample_count(self) -> int | None:
         """The number of samples, if it is known before loading; None for an endless source."""
         return None
 
     @property
     def is_image(self) -> bool:
-        """Whether a sample is an image: (channels, height, width) in [-1, 1]."""
-        return len(self.shape) == 3
+        """Whether a sample is a picture of 1, 3 or 4 channels in [-1, 1]."""
+        return False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their numbers; empty if there are none."""
+        return ()
+
+    @property
+    def view(self) -> View:
+        """How pictures show samples."""
+        return "images" if self.is_image else _VIEWS[len(self.sample_shape)]
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether every value lies in [-1, 1]: then generators end in tanh."""
+        return self.is_image
 
     @property
     def targets(self) -> dict[str, float]:
         """The values of a perfect generator for some figures, by the name of the figure."""
         return {}
+
+    def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
+        """Samples (N, *shape) in the units, type and layout of the input: images as uint8 (N, H, W, C), other data
+        (N, ...). `state` is what `Dataset.state_dict` gave."""
+        return to_pixels(samples) if self.is_image else samples.float().cpu().numpy()
+
+    @property
+    def value_names(self) -> tuple[str, ...] | None:
+        """The names of a vector's values, where they have some."""
+        return None
 
     def density(self, x: Tensor) -> Tensor | None:
         """The target's probability density at each value of `x`, if it is known in closed form."""

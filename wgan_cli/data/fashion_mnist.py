@@ -11,6 +11,7 @@ class FashionMnist(MnistFiles):
 
     kind: Literal["fashion_mnist"] = "fashion_mnist"
     title = "FashionMNIST"
+    classes = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
     checksums: ClassVar = {
         "train-images-idx3-ubyte": Checksum("8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
         "train-labels-idx1-ubyte": Checksum("25c81989df183df01b3e8a0aad5dffbe"),

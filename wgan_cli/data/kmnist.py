@@ -11,6 +11,7 @@ class Kmnist(MnistFiles):
 
     kind: Literal["kmnist"] = "kmnist"
     title = "KMNIST"
+    classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     checksums: ClassVar = {
         "train-images-idx3-ubyte": Checksum("bdb82020997e1d708af4cf47b453dcf7"),
         "train-labels-idx1-ubyte": Checksum("e144d726b3acfaa3e44228e80efcd344"),

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.download import fetch_files
+from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.idx import Checksum, read_idx
-from wgan_cli.data.resident import ResidentDataset, scale
+from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
 
 
@@ -30,6 +31,8 @@ class MnistFiles(DataSpec):
     location_keys = frozenset({"root"})
     title: ClassVar[str]
     """The name of the dataset's folder, and of the torchvision class that lists its mirrors."""
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    """As torchvision numbers them."""
     checksums: ClassVar[Mapping[str, Checksum]]
     """Checksums by the name of the gunzipped file. Copied from torchvision, because importing it slows every start."""
 
@@ -42,11 +45,19 @@ class MnistFiles(DataSpec):
         return fields
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         return (1, 28, 28)
 
     @property
-    def size(self) -> int | None:
+    def is_image(self) -> bool:
+        return True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def sample_count(self) -> int | None:
         return 60_000 if self.split == "train" else 10_000
 
     @property
@@ -57,20 +68,25 @@ class MnistFiles(DataSpec):
 
     def load(self, device: torch.device) -> Dataset:
         other = self.model_copy(update={"split": "test" if self.split == "train" else "train"})
-        images, heldout = (spec._images().to(device) for spec in (self, other))
-        labels, heldout_labels = (spec._read("labels").long().to(device) for spec in (self, other))
-        return ResidentDataset(images, f"data.split: {self.split}", labels, heldout, heldout_labels)
+        images, heldout = (spec.images().to(device) for spec in (self, other))
+        labels, heldout_labels = (spec.labels().to(device) for spec in (self, other))
+        where = f"data.split: {self.split}"
+        return FiniteDataset(Store.of(images), where, Store.of(heldout), labels, heldout_labels)
 
     def samples(self) -> Tensor:
-        return scale(self._images())
+        return scale(self.images())
 
-    def _images(self) -> Tensor:
+    def images(self) -> Tensor:
         """The images (N, 1, 28, 28) of the split, uint8 on the CPU."""
         images = self._read("images")
-        if images.shape[1:] != self.shape[1:]:
+        if images.shape[1:] != self.sample_shape[1:]:
             got = " x ".join(map(str, images.shape[1:]))
             raise BadInputError(f"{self.folder}: images of {got} pixels, where {self.title} has 28 x 28")
         return images.unsqueeze(1)
+
+    def labels(self) -> Tensor:
+        """The classes (N,) of the split, on the CPU."""
+        return self._read("labels").long()
 
     def _read(self, part: Literal["images", "labels"]) -> Tensor:
         """The images (N, 28, 28) or labels (N,) of the split, uint8 on the CPU, downloaded first if missing."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from wgan_cli.data.base import Dataset, DataSpec, Figures
+from wgan_cli.data.base import Dataset, DataSpec, Figures, View
 from wgan_cli.data.endless import EndlessDataset
 from wgan_cli.transport import gaussian_w2, wasserstein_1d_normal
 
@@ -24,8 +24,12 @@ class Normal(DataSpec):
     """1 is the one-dimensional problem; with 512, one sample is 512 independent draws."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         return (self.features,)
+
+    @property
+    def view(self) -> View:
+        return "pooled"
 
     @property
     def targets(self) -> dict[str, float]:

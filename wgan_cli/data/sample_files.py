@@ -1,66 +1,186 @@
-"""Reads files of samples, from users or from `wgan sample`: .npy, .npz, .pt and .csv."""
+"""Files of samples as users and `wgan sample` write them: .npy, .npz, .pt, .csv and .parquet."""
 
 import csv
+import logging
+import warnings
+import zipfile
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import load_plain
 
+log = logging.getLogger("wgan")
+Array = NDArray[Any]
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, TokenError),
+)
+"""What the readers raise for a file that is damaged, or of another format: all seen on flipped bits."""
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """The samples (N, ...) of one file in its own type; a .npy is memory-mapped, others are in memory."""
+
+    values: Array
+    names: tuple[str, ...] | None = None
+    """The names of the columns, where the file has some."""
+
+
+def open_samples(path: Path, key: str | None = None) -> SampleFile:
+    """The samples of a file, one a row.
+
+    `.npy`; `.npz` (the array `key`, else `samples`, else the only one); `.pt` (a tensor); `.csv` (numbers, separated
+    by commas, semicolons or tabs, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
+    `BadInputError` for anything else.
+    """
+    if path.suffix not in _READERS:
+        raise BadInputError(f"{path}: is not a {', '.join(ENDINGS)} file")
+    if key is not None and path.suffix != ".npz":
+        raise BadInputError(f"{path}: a key is for .npz files alone; leave it out")
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such file")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of files that are refused below
+            found = _READERS[path.suffix](path, key)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+        raise BadInputError(f"{path}: can't be read as {path.suffix} ({reason})") from error
+    values = found.values
+    if values.ndim == 0 or not values.size:
+        raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise BadInputError(f"{path}: holds {values.dtype} values; only booleans, whole and real numbers are possible")
+    return found
+
 
 def read_samples(path: Path) -> Tensor:
-    """The samples in a file, one per row (N, ...), on the CPU and in the file's own type.
-
-    `.npy`; `.npz` (array `samples`, else its only one); `.pt` (a tensor); `.csv` (numbers, with or without a header
-    line). Raises `BadInputError` for anything else.
-    """
-    try:
-        if not path.is_file():
-            raise BadInputError(f"{path}: no such file")
-        samples = _READERS[path.suffix](path)
-    except (OSError, ValueError, TypeError, EOFError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BadInputError(f"{path}: can't be read as {path.suffix} ({reason})") from error
-    if samples.dim() == 0 or not samples.numel():
-        raise BadInputError(f"{path}: holds no samples")
-    if samples.is_complex():
-        raise BadInputError(f"{path}: holds complex numbers, which are not supported")
-    return samples
+    """The samples of a file (N, ...) as a tensor on the CPU, in the file's own type."""
+    return torch.from_numpy(np.array(open_samples(path).values))
 
 
-def _read_npz(path: Path) -> Tensor:
-    with np.load(path, allow_pickle=False) as file:
-        if "samples" not in file and len(file.files) != 1:
-            raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}")
-        return torch.from_numpy(file["samples" if "samples" in file else file.files[0]])
+def _read_npy(path: Path, _: str | None) -> SampleFile:
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise ValueError("it holds several arrays; name it .npz")
+    return SampleFile(values)
 
 
-def _read_pt(path: Path) -> Tensor:
+def _read_npz(path: Path, key: str | None) -> SampleFile:
+    file = np.load(path, allow_pickle=False)
+    if isinstance(file, np.ndarray):
+        raise ValueError("it holds one array alone; name it .npy")
+    with file:
+        if key is not None and key not in file:
+            raise ValueError(f"has no array {key}, but {', '.join(file.files) or 'none at all'}")
+        if key is None and "samples" not in file and len(file.files) != 1:
+            raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by `key`")
+        return SampleFile(file[key or ("samples" if "samples" in file else file.files[0])])
+
+
+def _read_pt(path: Path, _: str | None) -> SampleFile:
     content = load_plain(path)
     if not isinstance(content, Tensor):
         raise ValueError(f"holds a {type(content).__name__}, not a tensor")
-    return content
+    if content.layout != torch.strided or content.is_quantized:
+        raise ValueError("holds a sparse or quantised tensor; save a dense one")
+    return SampleFile((content.float() if content.dtype == torch.bfloat16 else content).numpy(force=True))
 
 
-def _read_csv(path: Path) -> Tensor:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
+_announced: set[Path] = set()
+"""The files whose header was told."""
+
+
+def _read_csv(path: Path, _: str | None) -> SampleFile:
+    """Numbers in float64."""
+    with path.open(newline="", encoding="utf-8-sig") as file:  # "-sig" skips a byte-order mark
+        start = file.readline()
+        separator = max(",;\t", key=start.count)
+        first = next(csv.reader([start], delimiter=separator), [])
+        has_header = bool(first) and not any(map(_is_number, first))
+        if not has_header:
+            file.seek(0)
+        elif path.absolute() not in _announced:  # a run opens its files twice
+            _announced.add(path.absolute())
+            log.info("%s: its first line is taken as a header: %s", path, ", ".join(first)[:200])
+        try:
+            values = np.loadtxt(file, delimiter=separator, quotechar='"', ndmin=2, comments=None, dtype=np.float64)
+        except ValueError as error:
+            raise ValueError(_first_bad_cell(path, separator, has_header) or str(error)) from error
+    if not values.size:
+        raise ValueError("has no rows")
+    if has_header and len(first) != values.shape[1]:
+        raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
+    names = tuple(cell.strip() for cell in first) if has_header else None
+    return SampleFile(values, names)
+
+
+def _is_number(cell: str) -> bool:
     try:
-        [float(cell) for cell in rows[0]] if rows else []
+        float(cell)
     except ValueError:
-        rows = rows[1:]  # a header
-    return torch.tensor([[float(cell) for cell in row] for row in rows], dtype=torch.float64)
+        return False
+    return True
 
 
-_READERS: dict[str, Callable[[Path], Tensor]] = {
-    ".npy": lambda path: torch.from_numpy(np.load(path, allow_pickle=False)),
+def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
+    """Where and why a CSV file can't be read: the first cell without a number, or a row of another length."""
+    csv.field_size_limit(1 << 30)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter=separator)
+        width = None
+        for row in islice(reader, int(has_header), None):
+            if not row:
+                continue
+            for column, cell in enumerate(row, 1):
+                if not _is_number(cell):
+                    what = "is empty" if not cell.strip() else f"holds {cell.strip()[:40]!r}, which is no number"
+                    return f"line {reader.line_num}, column {column} {what}"
+            width = width or len(row)
+            if len(row) != width:
+                return f"line {reader.line_num} has {len(row)} values, the lines before it {width}"
+    return None
+
+
+def _read_parquet(path: Path, _: str | None) -> SampleFile:
+    try:
+        import pyarrow.parquet as parquet
+        from pyarrow import ArrowException
+    except ImportError as error:
+        raise BadInputError(f"{path}: reading .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
+    try:
+        table = parquet.read_table(path)
+    except ArrowException as error:
+        raise ValueError(str(error)) from error
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count:
+            raise ValueError(f"column {name} has {column.null_count} empty cells; fill or remove them")
+        values = column.to_numpy()
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"column {name} holds {column.type}, which are no numbers; remove it")
+        columns.append(values)
+    return SampleFile(np.stack(columns, axis=1), tuple(table.column_names))
+
+
+_READERS: dict[str, Callable[[Path, str | None], SampleFile]] = {
+    ".npy": _read_npy,
     ".npz": _read_npz,
     ".pt": _read_pt,
     ".csv": _read_csv,
+    ".parquet": _read_parquet,
 }
 
 ENDINGS = tuple(_READERS)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
-from wgan_cli.data.resident import scale
+from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
 

@@ -1,0 +1,248 @@
+"""Arrays of the user's own: tables, series, images, fields and volumes, from files of numbers."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from wgan_cli.data.base import Dataset, DataSpec
+from wgan_cli.data.finite import FiniteDataset, Store
+from wgan_cli.data.heldout import Heldout, apart, split
+from wgan_cli.data.sample_files import open_samples
+from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
+from wgan_cli.devices import free_memory
+from wgan_cli.errors import BadInputError, WganError
+
+log = logging.getLogger("wgan")
+Array = NDArray[Any]
+CHUNK = 1 << 24
+"""Values that are read at once."""
+
+
+class Arrays(DataSpec):
+    """Samples from files of numbers: vectors (D,), series (C, T), images and fields (C, H, W), volumes (C, D, H, W)."""
+
+    kind: Literal["arrays"] = "arrays"
+    path: str | tuple[str, ...]
+    """A .npy, .npz, .pt, .csv or .parquet file with one sample a row, or several such files."""
+    key: str | None = None
+    """The array of an .npz file; absent: `samples`, or the only one."""
+    channels: Literal["first", "last"] = "first"
+    """Where a sample's channels are: (C, H, W) or (H, W, C)."""
+    scale: ScaleName = "standardise"
+    """By column or channel, undone when sampling: to mean 0 and spread 1, to [-1, 1] (`minmax`), or not at all."""
+    heldout: Heldout = 0.1
+    """The share of samples that training never sees, a fixed draw of at least 2; or a file of them."""
+    resident: Literal["auto"] | bool = "auto"
+    """Whether the samples stay in the device's memory; `auto`: if they fit. Else a thread reads them as needed."""
+    sample: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """The shape of one sample as the file has it. Absent: read from the file."""
+    columns: tuple[str, ...] | None = None
+    """The names of the columns. Absent: read from the file, where it has some."""
+
+    location_keys = frozenset({"path", "heldout", "resident"})
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    def resolved(self) -> Self:
+        if self.sample is not None:
+            return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
+        if not self.paths:
+            raise BadInputError("path: must name a file, or several")
+        files = self._open(self.paths)
+        sample = files.sample
+        if len(sample) > 4:
+            raise BadInputError(f"{self.paths[0]}: its samples have {len(sample)} dimensions; 1 to 4 are possible")
+        if len(sample) == 1 and self.channels == "last":
+            raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
+        if self.columns is not None and (len(self.columns),) != sample:
+            raise BadInputError(f"columns: names {len(self.columns)}, but the samples of {self.paths[0]} are {sample}")
+        absolute = tuple(str(Path(path).expanduser().absolute()) for path in self.paths)
+        found: dict[str, Any] = {"sample": sample, "path": absolute[0] if isinstance(self.path, str) else absolute}
+        if self.columns is None:
+            found["columns"] = files.names
+        if isinstance(self.heldout, str):
+            found["heldout"] = str(Path(self.heldout).expanduser().absolute())
+        return self.model_copy(update=found)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        assert self.sample is not None, "resolved() comes first"
+        if self.channels == "last" and len(self.sample) > 1:
+            return (self.sample[-1], *self.sample[:-1])
+        return self.sample
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.scale == "minmax"
+
+    @property
+    def value_names(self) -> tuple[str, ...] | None:
+        return self.columns
+
+    def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
+        values = Scaling.from_state(state["scaling"]).unscaled(samples)
+        return np.moveaxis(values, 1, -1) if self.channels == "last" and values.ndim > 2 else values
+
+    def load(self, device: torch.device) -> Dataset:
+        files = self._open(self.paths)
+        if files.sample != self.sample:
+            raise BadInputError(
+                f"{self.paths[0]}: its samples have shape {files.sample}, where data.sample is {self.sample}"
+            )
+        digest = hashlib.blake2b(digest_size=16)
+        found = statistics(files.chunks(digest.update), self.paths[0])
+        scaling = Scaling.fit(self.scale, found, files.dtype)
+        self._warn_of_constants(scaling)
+        if isinstance(self.heldout, str):
+            others = self._open((self.heldout,))
+            if others.sample != files.sample:
+                raise BadInputError(f"{self.heldout}: its samples have shape {others.sample}, not {files.sample}")
+            others.check()
+            chosen, other_chosen = apart(len(files), len(others), self.heldout)
+        else:
+            others = files
+            chosen, other_chosen = split(len(files), self.heldout, self.paths[0])
+        resident = self._fits(len(files), device) if self.resident == "auto" else self.resident
+        store = _Rows(files, chosen, scaling).store(device, resident)
+        heldout = _Rows(others, other_chosen, scaling).store(device, True)
+        state = {
+            "scaling": scaling.state_dict(),
+            "ranges": np.stack([found.least, found.greatest], 1).tolist(),
+            "samples": len(chosen),
+            "digest": digest.hexdigest(),
+        }
+        return FiniteDataset(store, "data.path", heldout, state=state)
+
+    def _open(self, paths: Sequence[str]) -> "_Files":
+        return _Files.open([Path(path).expanduser() for path in paths], self.key, self.channels)
+
+    def _fits(self, count: int, device: torch.device) -> bool:
+        return 4 * count * math.prod(self.sample_shape) < free_memory(device) / 4
+
+    def _warn_of_constants(self, scaling: Scaling) -> None:
+        for i in np.flatnonzero(scaling.scale == 0)[:10]:
+            name = self.columns[i] if self.columns else str(i + 1)
+            log.warning("data.path: column or channel %s is constant; every sample gets %g", name, scaling.shift[i])
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Arrays of several files as one: samples (N, ...) with their channels first."""
+
+    paths: tuple[Path, ...]
+    stamps: tuple[tuple[int, ...], ...]
+    """Of each file what changes when it does."""
+    arrays: tuple[Array, ...]
+    channels: Literal["first", "last"]
+    names: tuple[str, ...] | None
+
+    @staticmethod
+    def open(paths: Sequence[Path], key: str | None, channels: Literal["first", "last"]) -> "_Files":
+        stamps = tuple(map(_stamp, paths))
+        opened = [open_samples(path, key) for path in paths]
+        for path, one in zip(paths, opened, strict=True):
+            if one.values.shape[1:] != opened[0].values.shape[1:]:
+                shapes = f"{one.values.shape[1:]}, those of {paths[0]} {opened[0].values.shape[1:]}"
+                raise BadInputError(f"{path}: its samples have shape {shapes}; one run needs samples of one shape")
+        return _Files(tuple(paths), stamps, tuple(one.values for one in opened), channels, opened[0].names)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.arrays))
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """The shape of one sample as the files have it."""
+        return self.arrays[0].shape[1:] or (1,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.result_type(*self.arrays)
+
+    @cached_property
+    def starts(self) -> Array:
+        return np.cumsum([0, *map(len, self.arrays)])
+
+    def rows(self, chosen: Array) -> Array:
+        """The samples (n, C, ...) of these indices (n,)."""
+        if len(self.arrays) == 1:
+            return self._channels_first(self.arrays[0][chosen])
+        file = np.searchsorted(self.starts, chosen, side="right") - 1
+        values = np.empty((len(chosen), *self.arrays[0].shape[1:]), self.dtype)
+        for i in np.unique(file):
+            values[file == i] = self.arrays[i][chosen[file == i] - self.starts[i]]
+        return self._channels_first(values)
+
+    def chunks(self, digest: Callable[[memoryview], object] = lambda _: None) -> Iterator[Array]:
+        """All samples (n, C, ...), some at a time; `digest` gets their bytes. Raises `BadInputError` at a value that
+        is not finite."""
+        step = max(1, CHUNK // math.prod(self.sample))
+        for path, array in zip(self.paths, self.arrays, strict=True):
+            for start in range(0, len(array), step):
+                chunk = self._channels_first(np.asarray(array[start : start + step]))
+                check_finite(chunk, start, str(path))
+                digest(np.ascontiguousarray(chunk).data)
+                yield chunk
+
+    def check(self) -> None:
+        """Raises `BadInputError` at a value that is not finite."""
+        for _ in self.chunks():
+            pass
+
+    def check_unchanged(self) -> None:
+        """Raises `WganError` if a memory-mapped file is no longer the one that was opened; a shorter one would kill the
+        process."""
+        for path, stamp, array in zip(self.paths, self.stamps, self.arrays, strict=True):
+            if isinstance(array, np.memmap) and _stamp(path) != stamp:
+                raise WganError(f"{path}: has changed while the run trained on it; the last checkpoint is kept")
+
+    def _channels_first(self, values: Array) -> Array:
+        if values.ndim == 1:
+            return values[:, None]
+        return np.moveaxis(values, -1, 1) if self.channels == "last" and values.ndim > 2 else values
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some of the samples of files, scaled."""
+
+    files: _Files
+    chosen: Array
+    scaling: Scaling
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """The samples of these indices (n,) among the chosen ones: (n, C, ...) on the CPU."""
+        return self.scaling.scaled(self.files.rows(self.chosen[indices.cpu().numpy()]))
+
+    def gather_later(self, indices: Tensor) -> Tensor:
+        """As `gather`, while a run goes on."""
+        self.files.check_unchanged()
+        return self.gather(indices)
+
+    def store(self, device: torch.device, resident: bool) -> Store:
+        if not resident:
+            return Store(self.gather_later, len(self.chosen), device, is_resident=False)
+        step = max(1, CHUNK // math.prod(self.files.sample))
+        parts = [self.gather(part).to(device) for part in torch.arange(len(self.chosen)).split(step)]
+        return Store.of(torch.cat(parts))

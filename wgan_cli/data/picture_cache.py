@@ -1,0 +1,164 @@
+"""Pictures decoded once: cropped, resized and kept as one memory-mapped array in the user's cache."""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from wgan_cli.data.picture_files import Pictures, open_pictures
+from wgan_cli.data.pixels import Pixels
+from wgan_cli.errors import BadInputError
+from wgan_cli.files import creations, write_atomically
+
+log = logging.getLogger("wgan")
+FORMAT = 2
+"""Of the cache; a new number where older files no longer serve."""
+MOST_UNREADABLE = 0.01
+MOST_PIXELS = 100_000_000
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pictures (N, C, H, W) as bytes, memory-mapped."""
+
+    pixels: Pixels
+    names: tuple[str, ...]
+    """Of their files, such as cat/1.png."""
+    digest: str
+    """A checksum of pixels and names."""
+
+
+def decode_pictures(path: Path, shape: Shape) -> Decoded:
+    """The pictures of a folder or .zip as samples of this `shape`, from the cache if none has changed since.
+
+    A picture that can't be read is named in a warning and left out. Raises `BadInputError` if there are more than
+    1 % of such, or no pictures at all.
+    """
+    with open_pictures(path) as pictures:
+        stamps = pictures.stamps()
+        key = json.dumps([FORMAT, str(path.absolute()), shape, stamps])
+        folder = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / "images"
+        pixels = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+        index = pixels.with_suffix(".json")
+        if not (pixels.is_file() and index.is_file()):
+            _fill_cache(pictures, list(stamps), shape, pixels, index)
+    kept = json.loads(index.read_text(encoding="utf-8"))
+    return Decoded(np.load(pixels, mmap_mode="r"), tuple(kept["names"]), kept["digest"])
+
+
+def _fill_cache(pictures: Pictures, names: list[str], shape: Shape, pixels: Path, index: Path) -> None:
+    try:
+        with creations() as made:
+            made.folder(pixels.parent)
+            aside = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
+            try:
+                kept, digest, faults = _decode_all(pictures, names, shape, aside)
+                if len(faults) > MOST_UNREADABLE * len(names):
+                    raise BadInputError(
+                        f"{pictures.path}: {len(faults)} of {len(names)} pictures can't be read; first: {faults[0]}"
+                    )
+                aside.replace(pixels)
+                content = json.dumps({"names": kept, "digest": digest}).encode()
+                write_atomically(index, content)  # last: a picture file without it is made again
+            finally:
+                aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{pixels.parent}: the decoded pictures can't be kept there ({error.strerror})") from error
+    for fault in faults:
+        log.warning("%s; left out", fault)
+
+
+def _decode_all(pictures: Pictures, names: list[str], shape: Shape, aside: Path) -> tuple[list[str], str, list[str]]:
+    """Decodes all pictures by all cores into the file `aside`; the names that could be read, a checksum of these and
+    their pixels, and a message for each that could not."""
+
+    def decode(name: str) -> Pixels | str:
+        try:
+            return decode_picture(pictures.read(name), shape)
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
+            return f"{pictures.path}/{name}: can't be read as a picture ({_reason(error)})"
+
+    digest = hashlib.blake2b(digest_size=16)
+    kept: list[str] = []
+    faults: list[str] = []
+    with aside.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too many pixels are an error below
+        _write_header(file, (len(names), *shape))
+        results = tqdm(threads.map(decode, names), "pictures", len(names), disable=None)
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, str):
+                faults.append(result)
+            else:
+                file.write(result.tobytes())
+                digest.update(name.encode() + b"\0" + result.tobytes())
+                kept.append(name)
+        file.seek(0)
+        _write_header(file, (len(kept), *shape))
+    return kept, digest.hexdigest(), faults
+
+
+def _write_header(file: io.BufferedWriter, shape: Shape) -> None:
+    """The header of a .npy file, of a length that does not depend on the number of samples (numpy pads it)."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def decode_picture(content: bytes, shape: Shape) -> Pixels:
+    """One picture (C, H, W): upright, its first frame, cropped to the centre and resized with antialiasing.
+
+    Raises what Pillow raises for a file that is no picture, damaged, or too large.
+    """
+    channels, height, width = shape
+    image: Image.Image = Image.open(io.BytesIO(content))
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits a channel
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values * 255 / max(65535, values.max())).round().clip(0, 255).astype(np.uint8))
+    image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _reason(error: Exception) -> str:
+    """Pillow's message, without the address of the object that it read from."""
+    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or type(error).__name__
+
+
+def classes_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes: the folders at the first level, if all pictures are in one of several."""
+    paths = [PurePosixPath(name) for name in names]
+    folders = sorted({path.parts[0] for path in paths})
+    return () if len(folders) < 2 or any(len(path.parts) == 1 for path in paths) else tuple(folders)
+
+
+def labels_of(names: Sequence[str], classes: Sequence[str], path: str) -> NDArray[np.int64] | None:
+    """The class of each picture below `path`; None without classes. Raises `BadInputError` for a picture of none."""
+    if not classes:
+        return None
+    numbers = {folder: number for number, folder in enumerate(classes)}
+    folders = [PurePosixPath(name).parts[0] for name in names]
+    for folder, name in zip(folders, names, strict=True):
+        if folder not in numbers:
+            raise BadInputError(f"{path}/{name}: is in no folder of a class; these are {', '.join(classes[:20])}")
+    return np.array([numbers[folder] for folder in folders])

@@ -1,0 +1,107 @@
+"""The pictures of a folder or a .zip, by their names."""
+
+import io
+import lzma
+import os
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from wgan_cli.errors import BadInputError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+LARGEST_FILE = 1 << 29
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""What `zipfile` raises for a damaged or encrypted file, or for a method that it does not know."""
+
+
+class Pictures(ABC):
+    """Files of pictures below a folder or in a .zip."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def stamps(self) -> dict[str, tuple[int, ...]]:
+        """The names of all pictures, in order, and for each what changes when the file does."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The content of one file. Raises `OSError` if it can't be read."""
+
+    def image(self, name: str) -> Image.Image:
+        """The picture, not decoded yet. Raises what Pillow raises if it is none."""
+        return Image.open(io.BytesIO(self.read(name)))
+
+
+@contextmanager
+def open_pictures(path: Path) -> Iterator[Pictures]:
+    """The pictures at `path`, a folder or a .zip. Raises `BadInputError` for anything else, or if there are none."""
+    if path.is_dir():
+        pictures: Pictures = _Folder(path)
+        yield _checked(pictures)
+        return
+    if path.suffix != ".zip" or not path.is_file():
+        raise BadInputError(f"{path}: is no folder of pictures, nor a .zip of one")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (*DAMAGED, OSError, ValueError) as error:
+        raise BadInputError(f"{path}: truncated, damaged, or not a .zip ({error})") from error
+    with archive:
+        yield _checked(_Zip(path, archive))
+
+
+def _checked(pictures: Pictures) -> Pictures:
+    if not pictures.stamps():
+        raise BadInputError(f"{pictures.path}: holds no pictures ({', '.join(ENDINGS)})")
+    return pictures
+
+
+def _is_picture(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return name.lower().endswith(ENDINGS) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+class _Folder(Pictures):
+    def stamps(self) -> dict[str, tuple[int, ...]]:
+        found = {}
+        for folder, folders, names in os.walk(self.path):
+            folders.sort()
+            for name in names:
+                file = Path(folder) / name
+                relative = file.relative_to(self.path).as_posix()
+                if _is_picture(relative) and file.is_file():
+                    status = file.stat()
+                    found[relative] = (status.st_size, status.st_mtime_ns)
+        return dict(sorted(found.items()))
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+
+class _Zip(Pictures):
+    """Nothing is unpacked to the disk, so names that lead out of the archive can do no harm; they are refused."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        super().__init__(path)
+        self._archive = archive
+        for name in archive.namelist():
+            if ".." in PurePosixPath(name).parts or name.startswith("/"):
+                raise BadInputError(f"{path}: holds the name {name!r}, which leads out of it; make a clean one")
+
+    def stamps(self) -> dict[str, tuple[int, ...]]:
+        infos = (info for info in self._archive.infolist() if not info.is_dir() and _is_picture(info.filename))
+        return dict(sorted((info.filename, (info.file_size, info.CRC)) for info in infos))
+
+    def read(self, name: str) -> bytes:
+        if self._archive.getinfo(name).file_size > LARGEST_FILE:
+            raise OSError(f"unpacks to more than {LARGEST_FILE:,} bytes")
+        try:
+            return self._archive.read(name)
+        except DAMAGED as error:
+            raise OSError(str(error) or type(error).__name__) from error

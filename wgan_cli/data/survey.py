@@ -1,0 +1,133 @@
+"""What a file or folder holds, as a run would read it, and the config lines for it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from wgan_cli.data.arrays import CHUNK, Array, Arrays
+from wgan_cli.data.base import DataSpec
+from wgan_cli.data.images import Images
+from wgan_cli.data.picture_cache import classes_of, labels_of
+from wgan_cli.data.picture_files import open_pictures
+from wgan_cli.data.sample_files import open_samples
+from wgan_cli.errors import BadInputError
+
+MOST_COLUMNS = 20
+"""Columns of a wider table are not listed one by one."""
+SIDES = (28, 32, 64, 128)
+"""Sizes of pictures that the shipped networks fit."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts about a file or folder, and the data kind that reads it."""
+
+    facts: dict[str, Any]
+    spec: DataSpec
+
+    def yaml_lines(self) -> str:
+        """The `data:` line of a config."""
+        fields = self.spec.model_dump(mode="json", exclude_defaults=True, exclude={"sample", "columns"})
+        line = yaml.safe_dump({"kind": self.spec.kind, **fields}, default_flow_style=True, sort_keys=False, width=1000)
+        return f"data: {line.strip()}"
+
+
+def survey(path: Path, key: str | None = None) -> Survey:
+    """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
+    if path.is_dir() or path.suffix == ".zip":
+        return _survey_pictures(path)
+    return _survey_array(path, key)
+
+
+def _survey_array(path: Path, key: str | None) -> Survey:
+    file = open_samples(path, key)
+    values = file.values
+    sample = values.shape[1:] or (1,)
+    low, high, missing = _range(values)
+    facts: dict[str, Any] = {
+        "kind": "arrays",
+        "samples": len(values),
+        "shape": list(sample),
+        "type": str(values.dtype),
+        "missing": missing,
+    }
+    if low <= high:
+        facts["range"] = [low, high]
+    if len(sample) == 1 and sample[0] <= MOST_COLUMNS:
+        columns = values.reshape(len(values), -1)
+        names = file.names or [f"column {i + 1}" for i in range(sample[0])]
+        facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
+    elif file.names is not None:
+        facts["column names"] = list(file.names)
+    return Survey(facts, Arrays(path=str(path), key=key, sample=sample, columns=file.names))
+
+
+def _range(values: Array) -> tuple[float, float, int]:
+    """The least and greatest of the finite values, and how many others there are; reads some at a time."""
+    low, high, missing = math.inf, -math.inf, 0
+    step = max(1, CHUNK // math.prod(values.shape[1:]))
+    for start in range(0, len(values), step):
+        chunk = values[start : start + step]
+        finite = chunk[np.isfinite(chunk)]
+        missing += chunk.size - finite.size
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return low, high, missing
+
+
+def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return {"missing": len(values)}
+    return {
+        "mean": float(finite.mean()),
+        "std": float(finite.std()),
+        "least": float(finite.min()),
+        "greatest": float(finite.max()),
+        "missing": len(values) - len(finite),
+        "whole": bool((finite == np.rint(finite)).all()),
+    }
+
+
+def _survey_pictures(path: Path) -> Survey:
+    sizes: dict[tuple[int, int], int] = {}
+    modes: dict[str, int] = {}
+    unreadable = []
+    with open_pictures(path) as pictures:
+        names = list(pictures.stamps())
+        for name in names:
+            try:
+                image = pictures.image(name)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                unreadable.append(name)
+                continue
+            sizes[image.size] = sizes.get(image.size, 0) + 1
+            modes[image.mode] = modes.get(image.mode, 0) + 1
+    if not sizes:
+        raise BadInputError(f"{path}: none of its {len(names)} pictures can be read")
+    classes = classes_of(names)
+    labels = labels_of(names, classes, str(path))
+    facts: dict[str, Any] = {
+        "kind": "images",
+        "samples": len(names),
+        "sizes": _counted({f"{width} x {height}": count for (width, height), count in sizes.items()}),
+        "modes": _counted(modes),
+        "unreadable": unreadable[:10],
+    }
+    if labels is not None:
+        facts["classes"] = dict(zip(classes, np.bincount(labels).tolist(), strict=True))
+    side = int(np.median([min(size) for size, count in sizes.items() for _ in range(count)]))
+    channels = 1 if set(modes) <= {"L", "1", "I;16", "I"} else 4 if set(modes) <= {"RGBA", "LA"} else 3
+    fitting = min(SIDES, key=lambda candidate: abs(candidate - side))
+    return Survey(facts, Images.model_validate({"path": str(path), "size": fitting, "channels": channels}))
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first, ten at most."""
+    return dict(sorted(counts.items(), key=lambda item: -item[1])[:10])
