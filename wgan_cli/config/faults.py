@@ -20,32 +20,50 @@ def raise_faults(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
 
 
 def explained(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[tuple[Key, str]]:
-    """The faults that pydantic found in `document` while it read it as `model`."""
+    """The faults that pydantic found in `document` while it read it as `model`, each with its key."""
+    found: dict[Key, list[str]] = {}
     for fault in error.errors():
-        yield _key(fault, document), _explain(fault, document, model)
+        found.setdefault(_key(fault, document), []).append(_explain(fault, document, model))
+    for key, messages in found.items():
+        for message in _joined(messages):
+            yield key, message
+
+
+def _joined(messages: list[str]) -> list[str]:
+    """The messages about one key; what each member of a union says of its value as one."""
+    parts = [message.removeprefix("must ").rpartition(", but is ") for message in messages]
+    if (
+        len(messages) > 1
+        and all(m.startswith("must ") for m in messages)
+        and len({value for _, _, value in parts}) == 1
+    ):
+        wanted = " or ".join(dict.fromkeys(wanted for wanted, _, _ in parts)).replace(" or be ", " or ")
+        return [f"must {wanted}, but is {parts[0][2]}"]
+    return messages
 
 
 def _key(fault: Mapping[str, Any], document: Document) -> Key:
     """The config key of a pydantic fault: its location, without the parts that only name a member of a union."""
-    if not fault["loc"]:
-        return ()
     key: Key = ()
     branch: Any = document.tree
-    *parts, last = fault["loc"]
-    for part in parts:
-        if not isinstance(branch, dict) or part in branch:
+    for depth, part in enumerate(fault["loc"], 1):
+        is_item = isinstance(branch, list) and isinstance(part, int) and part < len(branch)
+        if is_item or (isinstance(branch, dict) and part in branch):
+            key, branch = (*key, part), branch[part]
+        elif fault["type"] == "missing" and isinstance(branch, dict) and depth == len(fault["loc"]):
             key = (*key, part)
-            branch = branch[part]
-    return (*key, last, "kind") if fault["type"] == "union_tag_invalid" else (*key, last)
+    return (*key, "kind") if fault["type"] == "union_tag_invalid" else key
 
 
 def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
     """The message for one pydantic fault: the mistake, the value that was given, and the allowed values."""
     kind, context, got = fault["type"], fault.get("ctx", {}), fault["input"]
+    if kind == "value_error":
+        return str(context["error"])
     if kind == "json_invalid":
         return "has nesting or characters that no config has"
     if kind == "missing":
-        return "is missing"
+        return f"must have more items, but is {_short(got)}" if isinstance(got, list) else "is missing"
     if kind == "extra_forbidden":
         return _explain_unknown_key(fault, document, model)
     if kind == "union_tag_not_found":
@@ -90,9 +108,13 @@ def _options(model: type[BaseModel], location: Sequence[str | int]) -> list[type
     options: list[type[BaseModel]] = [model]
     for part in location:
         members: list[type[BaseModel]] = [o for o in options if issubclass(o, Choice) and _tag(o) == part]
-        if members:
-            options = members
-        else:
-            annotation: Any = options[0].model_fields[str(part)].annotation
-            options = list(get_args(annotation)) or [annotation]
+        options = members or list(_classes(options[0].model_fields[str(part)].annotation))
     return options
+
+
+def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The config classes in an annotation, such as the members of an optional union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _classes(part)

@@ -1,7 +1,7 @@
 """Networks: generators map latents (N, dim) to samples (N, *shape), critics map samples to scores (N,).
 
-A critic's score is unbounded: it has no sigmoid. A generator of images ends in tanh, because images are scaled to
-[-1, 1]. A generator of plain features ends in a linear layer. A new kind of network is one file and its names in the
+A critic's score is unbounded: no sigmoid. A generator of bounded samples ends in tanh, as these are scaled to
+[-1, 1]; any other ends in its last linear layer or convolution. A new kind of network is one file and its names in the
 unions below.
 """
 
@@ -13,9 +13,10 @@ from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.conv import ConvCritic, ConvGenerator
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.mlp import MlpCritic, MlpGenerator
+from wgan_cli.networks.resnet import ResnetCritic, ResnetGenerator
 
-Generator = Annotated[MlpGenerator | ConvGenerator, Field(discriminator="kind")]
-Critic = Annotated[MlpCritic | ConvCritic, Field(discriminator="kind")]
+Generator = Annotated[MlpGenerator | ConvGenerator | ResnetGenerator, Field(discriminator="kind")]
+Critic = Annotated[MlpCritic | ConvCritic | ResnetCritic, Field(discriminator="kind")]
 
 __all__ = [
     "ConvCritic",
@@ -27,5 +28,7 @@ __all__ = [
     "Latent",
     "MlpCritic",
     "MlpGenerator",
+    "ResnetCritic",
+    "ResnetGenerator",
     "Shape",
 ]

@@ -1,75 +1,103 @@
-"""Convolutional networks for images."""
+"""Convolutional networks for series, images and volumes."""
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
-from wgan_cli.networks.base import CriticSpec, GeneratorSpec, NetworkSpec, Shape
+from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.latent import Latent
-from wgan_cli.networks.layers import Activation, activation
+from wgan_cli.networks.layers import activation
+from wgan_cli.networks.spatial import convolution, doubling, normalisation
+from wgan_cli.networks.stages import Channels, StagesSpec
 
 
-class _ConvFields(NetworkSpec):
-    """Convolutions for images whose sides divide by 4, with any number of channels."""
+class _ConvFields(StagesSpec):
+    """Strided convolutions, after Radford et al. (2016)."""
 
     kind: Literal["conv"] = "conv"
-    activation: Activation = "leaky_relu"
+    kernel: int = Field(default=4, ge=2)
+    """The side of the kernels that halve or double the sizes."""
 
-    def check_shape(self, shape: Shape) -> None:
-        if len(shape) != 3:
-            raise ValueError(f"conv needs images, but a sample here is {shape[0]} plain values; use mlp")
-        if shape[1] % 4 or shape[2] % 4:
-            raise ValueError(f"conv needs sides that divide by 4, but images are {shape[1]} x {shape[2]}; use mlp")
+    def _after(self, dims: int, channels: int) -> list[nn.Module]:
+        """What follows a linear layer or convolution: only it reads their output, so it may overwrite it."""
+        return [*normalisation(self.norm, dims, channels), activation(self.activation, in_place=True)]
 
 
 class ConvGenerator(_ConvFields, GeneratorSpec):
-    """A linear layer to a quarter of the side, two transposed convolutions of stride 2, a 3 x 3 convolution, tanh."""
+    """A linear layer to the smallest stage, transposed convolutions of stride 2, and one layer to the sample."""
 
-    width: int = Field(default=128, ge=4, multiple_of=4)
-    """Channels at a quarter of the side; half as many at half the side, a quarter as many at full size."""
-    norm: Literal["none", "batch"] = "none"
+    channels: Channels = (128, 64, 32)
+    """Of each stage, the smallest first; each stage doubles the sizes of the one before."""
+    final: Literal["conv", "transposed"] = "conv"
+    """The last layer: `conv` is a kernel of side 3, and the last stage has full size; `transposed` is one more
+    transposed convolution, as in DCGAN, and the last stage has half the size."""
 
-    def build(self, latent: Latent, shape: Shape) -> nn.Module:
-        self.check_shape(shape)
-        channels, height, width = shape
-        small = (self.width, height // 4, width // 4)
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_configs_of_version_0_1(cls, fields: Any) -> Any:
+        """Runs of version 0.1 hold `width: w`, for w channels in the smallest of three stages."""
+        return _channels_for_width(fields, lambda width: (width, max(width // 2, 1), max(width // 4, 1)))
+
+    @property
+    def halvings(self) -> int:
+        return len(self.channels) - (self.final == "conv")
+
+    def build(self, latent: Latent, shape: Shape, *, bounded: bool) -> nn.Module:
+        small = (self.channels[0], *self.smallest(shape))
+        dims, last = len(shape) - 1, self.channels[-1]
         layers = [
             nn.Linear(latent.dim, math.prod(small)),
             nn.Unflatten(1, small),
-            *self._after(self.width),
-            nn.ConvTranspose2d(self.width, self.width // 2, 4, stride=2, padding=1),
-            *self._after(self.width // 2),
-            nn.ConvTranspose2d(self.width // 2, self.width // 4, 4, stride=2, padding=1),
-            *self._after(self.width // 4),
-            nn.Conv2d(self.width // 4, channels, 3, padding=1),
-            nn.Tanh(),
+            *self._after(dims, small[0]),
         ]
+        for inputs, outputs in pairwise(self.channels):
+            layers += [doubling(dims, inputs, outputs, self.kernel), *self._after(dims, outputs)]
+        if self.final == "conv":
+            layers.append(convolution(dims, last, shape[0], 3))
+        else:
+            layers.append(doubling(dims, last, shape[0], self.kernel))
+        if bounded:
+            layers.append(nn.Tanh())
         return self._initialise(nn.Sequential(*layers))
-
-    def _after(self, channels: int) -> list[nn.Module]:
-        norm: list[nn.Module] = [nn.BatchNorm2d(channels)] if self.norm == "batch" else []
-        return [*norm, activation(self.activation, in_place=True)]
 
 
 class ConvCritic(_ConvFields, CriticSpec):
-    """Two convolutions of stride 2 and a linear layer. A norm over the batch would not fit a per-sample penalty."""
+    """Convolutions of stride 2, and a linear layer to the score."""
 
-    width: int = Field(default=64, ge=1)
-    """Channels at half the side; twice as many at a quarter of the side."""
-    norm: Literal["none"] = "none"
+    channels: Channels = (64, 128)
+    """Of each stage, the largest first; each stage halves the sizes. No norm follows the first, as in DCGAN."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_configs_of_version_0_1(cls, fields: Any) -> Any:
+        """Runs of version 0.1 hold `width: w`, for w channels in the first of two stages."""
+        return _channels_for_width(fields, lambda width: (width, 2 * width))
+
+    @property
+    def halvings(self) -> int:
+        return len(self.channels)
 
     def build(self, shape: Shape) -> nn.Module:
-        self.check_shape(shape)
-        channels, height, width = shape
-        layers = [
-            nn.Conv2d(channels, self.width, 4, stride=2, padding=1),
+        positions, dims = math.prod(self.smallest(shape)), len(shape) - 1
+        layers: list[nn.Module] = [
+            convolution(dims, shape[0], self.channels[0], self.kernel, stride=2),
             activation(self.activation, in_place=True),
-            nn.Conv2d(self.width, 2 * self.width, 4, stride=2, padding=1),
-            activation(self.activation, in_place=True),
-            nn.Flatten(),
-            nn.Linear(2 * self.width * (height // 4) * (width // 4), 1),
-            nn.Flatten(0),
         ]
+        for inputs, outputs in pairwise(self.channels):
+            layers += [convolution(dims, inputs, outputs, self.kernel, stride=2), *self._after(dims, outputs)]
+        layers += [nn.Flatten(), nn.Linear(self.channels[-1] * positions, 1), nn.Flatten(0)]
         return self._initialise(nn.Sequential(*layers))
+
+
+def _channels_for_width(fields: Any, channels: Callable[[int], tuple[int, ...]]) -> Any:
+    """The fields with `channels` in place of `width`, if they hold one."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("width"), int):
+        return fields
+    new = channels(fields["width"])
+    if "channels" in fields:
+        raise ValueError(f"width has become channels; write channels: {list(new)}")
+    return {**{name: value for name, value in fields.items() if name != "width"}, "channels": new}

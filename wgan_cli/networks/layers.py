@@ -1,4 +1,4 @@
-"""Layers that torch lacks, and the activations by name."""
+"""Activations by name, and the layers of networks without spatial dimensions that torch lacks."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -66,3 +66,16 @@ def activation(name: Activation, *, in_place: bool = False) -> nn.Module:
     if name in _SLOPES:
         return (InPlaceLeakyReLU if in_place else LeakyReLU)(_SLOPES[name])
     return _SMOOTH[name]()
+
+
+class Residual(nn.Module):
+    """shortcut(x) + body(x) (He et al., 2016). Both read x, so neither may begin with a layer that overwrites it."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
+        """Without a `shortcut`, x itself is added."""
+        super().__init__()
+        self.body = body
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.body(x)

@@ -1,6 +1,6 @@
 """Generator, critic and averaged generator as one object, which builds, moves, saves and loads them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,9 @@ from wgan_cli.lipschitz import LipschitzSpec
 from wgan_cli.networks.average import averaged
 from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.latent import Latent
+
+BuildCritic = Callable[[CriticSpec, Shape, int], nn.Module]
+"""Of a critic, the shape of a sample and the width of its condition: a critic of samples with conditions."""
 
 
 def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn.Module:
@@ -27,11 +30,22 @@ class Networks:
         lipschitz: LipschitzSpec,
         latent: Latent,
         shape: Shape,
+        *,
+        bounded: bool,
         average_decay: float | None = None,
+        condition_width: int = 0,
+        conditional_critic: BuildCritic | None = None,
     ) -> None:
-        """Builds networks on the CPU, the generator first. torch's global random numbers initialise them."""
-        self.generator = generator.build(latent, shape)
-        self.critic = build_critic(critic, lipschitz, shape)
+        """New networks on the CPU, initialised from torch's global random numbers: the generator first.
+
+        With conditions of `condition_width` numbers the generator takes (N, latent.dim + condition_width).
+        """
+        inputs = latent.model_copy(update={"dim": latent.dim + condition_width})
+        self.generator = generator.build(inputs, shape, bounded=bounded)
+        if conditional_critic is None:
+            self.critic = build_critic(critic, lipschitz, shape)
+        else:
+            self.critic = lipschitz.attach(conditional_critic(critic, shape, condition_width))
         self.average = averaged(self.generator, average_decay) if average_decay is not None else None
 
     @property
@@ -45,12 +59,10 @@ class Networks:
         return modules if self.average is None else {**modules, "averaged generator": self.average}
 
     def to(self, device: torch.device) -> "Networks":
-        """Moves the networks to `device`. Convolutions get the channels-last memory format, which is faster."""
-        self.generator, self.critic = (
-            network.to(device).to(memory_format=torch.channels_last) for network in (self.generator, self.critic)
-        )
-        if self.average is not None:  # its counter stays on the CPU: reading it there does not wait for the device
-            self.average.module = self.average.module.to(device).to(memory_format=torch.channels_last)
+        """Moves the networks to `device`."""
+        self.generator, self.critic = (_placed(network, device) for network in (self.generator, self.critic))
+        if self.average is not None:  # its counter stays on the CPU, where reading it does not wait for the device
+            self.average.module = _placed(self.average.module, device)
         return self
 
     def eval(self) -> "Networks":
@@ -79,3 +91,9 @@ class Networks:
         self.critic.load_state_dict(state["critic"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on `device`. Convolutions over images store the channels of a pixel together, which is faster."""
+    volumes = any(parameter.dim() == 5 for parameter in network.parameters())
+    return network.to(device).to(memory_format=torch.channels_last_3d if volumes else torch.channels_last)

@@ -8,10 +8,11 @@ most of the time, because the networks are small.
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._decomp import get_decompositions
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -19,8 +20,14 @@ from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.training.distributed import World
 from wgan_cli.training.steps import Figures, Loss, backward
 
-Outcome = tuple[Figures, Tensor, Tensor]
-"""Figures of an iteration, and the real and the fake batch of its last critic step."""
+
+class Outcome(NamedTuple):
+    """What an iteration leaves: figures, and the batches of its last critic step, with their conditions if any."""
+
+    figures: Figures
+    real: Tensor
+    fake: Tensor
+    condition: Tensor | None = None
 
 
 class Engine:
@@ -70,12 +77,20 @@ class CompileEngine(Engine):
         name = loss.__name__
         if name not in self._compiled:
             self._compiled[name] = _compiled(network, loss, others, weights, fixed)
-        gradients, figures = self._compiled[name](weights, fixed)
+        with torch.no_grad():  # else the compiler would differentiate the gradients once more, for nobody
+            gradients, figures = self._compiled[name](weights, fixed)
         for weight, gradient in zip(weights, gradients, strict=True):
             if weight.grad is None:  # in the weight's own memory format, which fused optimizers need
                 weight.grad = torch.empty_like(weight)
             weight.grad.copy_(gradient)
         return figures
+
+
+_aten = torch.ops.aten
+_GROUP_NORM: dict[Any, Callable[..., Any]] = dict(
+    get_decompositions([_aten.native_group_norm, _aten.native_group_norm_backward])
+)
+"""In plain operations from the start: the compiler's own are laid out in another way than the trace expects."""
 
 
 def _compiled(
@@ -96,14 +111,14 @@ def _compiled(
         return torch.autograd.grad(value, leaves), figures
 
     detached = [weight.detach() for weight in weights]
-    traced = make_fx(function, tracing_mode="fake")(detached, fixed)
+    traced = make_fx(function, _GROUP_NORM, tracing_mode="fake")(detached, fixed)
     return torch.compile(traced, dynamic=False)
 
 
-def _with(network: nn.Module, weights: Iterable[Tensor]) -> Callable[[Tensor], Tensor]:
+def _with(network: nn.Module, weights: Iterable[Tensor]) -> Callable[..., Tensor]:
     """The network as a function that uses `weights` in place of its own."""
     named = {name: weight for (name, _), weight in zip(network.named_parameters(), weights, strict=True)}
-    return lambda inputs: functional_call(network, named, (inputs,))
+    return lambda *inputs: functional_call(network, named, inputs)
 
 
 class GraphEngine(Engine):
