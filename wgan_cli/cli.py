@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,8 +105,9 @@ def _describe(resolved: Any) -> None:
     batch = resolved.training.batch_size
     with torch.device("meta"):  # without memory, so that networks of any size can be described
         networks = resolved.networks()
-    sizes = "x".join(map(str, (batch, *resolved.data.shape)))
-    inputs = f"{batch}x{resolved.latent.dim}"
+    sizes = "x".join(map(str, (batch, *resolved.sample_shape)))
+    width = resolved.condition.width(resolved.data) if resolved.condition else 0
+    inputs = f"{batch}x{resolved.latent.dim + width}"
     typer.echo(resolved.to_yaml(), nl=False)
     typer.echo(f"# generator: {parameter_count(networks.generator):,} parameters, {inputs} -> {sizes}")
     typer.echo(f"# critic: {parameter_count(networks.critic):,} parameters, {sizes} -> {batch}")
@@ -125,7 +127,17 @@ def sample(
         str | None,
         typer.Option(help="Draw the path between the samples of two seeds, in --num steps.", metavar="A,B"),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not the averaged ones.")] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option("--class", help="A class, or several such as 0-9 or cat,dog.", metavar="C"),
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--given", help="The value of a given column.", metavar="COLUMN=VALUE")
+    ] = None,
+    given_from: Annotated[
+        Path | None, typer.Option(help="A table of given values, one row a sample.", metavar="FILE")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")] = False,
     device: Device = "auto",
 ) -> None:
     """Draw samples from a trained generator, and print their path."""
@@ -137,21 +149,36 @@ def sample(
         raise BadInputError("--seeds says which samples and how many; leave out --num and --seed")
     if interpolate is not None and (seeds is not None or seed):
         raise BadInputError("--interpolate A,B names its seeds; leave out --seed and --seeds")
+    if sum((classes is not None, bool(given), given_from is not None)) > 1:
+        raise BadInputError("--class, --given and --given-from: ask by one of them")
     loaded = load_run(ckpt, pick_device(device), raw=raw)
     latent = loaded.config.latent
     path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
-    sampling.check_out(path, loaded.config)
-    count = num or 64
+    sampling.check_out(path, loaded)
+    if given_from is not None:
+        given_from = given_from.expanduser()
+        if num is not None or seeds is not None:
+            raise BadInputError("--given-from draws one sample a row; leave out --num and --seeds")
+        num = sampling.given_rows(given_from)
+    numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
+    count = num or (8 if numbers is not None and len(numbers) > 1 else 64)
     _check_seeds(seed + count - 1, count)
     if interpolate is not None:
         first, last = _parse_pair(interpolate)
-        latents = latent.interpolate(first, last, count)
-        names = [f"{first}-{last}-{i:04d}" for i in range(count)]
+        drawn: Sequence[int] = [first] * count
     else:
         drawn = _parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
-        latents = latent.from_seeds(drawn)
-        names = [f"seed{s:06d}" for s in drawn]
-    sampling.write(loaded.sample_latents(latents), names, path, loaded.config)
+    request = sampling.request(loaded, drawn, numbers, given or (), given_from)
+    if interpolate is not None:
+        latents = latent.interpolate(first, last, count).repeat(len(request.seeds) // count, 1)
+        names = [f"{first}-{last}-{i:04d}" for i in range(len(request.seeds))]
+        condition = request.condition
+        if condition is None and loaded.conditions is not None:  # one for the whole path
+            condition = loaded.conditions.for_seeds(request.seeds)
+        samples = loaded.sample_latents(latents, condition)
+    else:
+        names, samples = list(request.names), loaded.sample(request.seeds, request.condition)
+    sampling.write(samples, names, path, loaded, request.columns)
     typer.echo(path)
 
 
@@ -194,24 +221,54 @@ def evaluate(
     num: Annotated[int, typer.Option(min=2, help="The number of generated samples, and of real ones.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the first sample; it also selects the real ones.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
     from wgan_cli import files
     from wgan_cli.devices import pick_device
     from wgan_cli.evaluation.figures import evaluate as evaluate_run
+    from wgan_cli.evaluation.figures import scene
     from wgan_cli.runs.loaded import load_run
     from wgan_cli.runs.readers import holds_run
 
     _check_seeds(seed + num - 1, num)
-    figures = evaluate_run(load_run(ckpt, pick_device(device)), num, seed)
-    _print_figures(figures, as_json)  # first, so that the figures are not lost if writing fails
+    plot = _checked_png(plot)
+    loaded = load_run(ckpt, pick_device(device))
+    figures = evaluate_run(loaded, num, seed)
+    _print_figures(figures, as_json)  # first: if the run can't be written to, the figures are not lost
     kept = Path(ckpt).expanduser() / "evaluation.json"
     if holds_run(kept.parent):
         try:
             files.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise WganError(f"{kept}: can't be written ({error.strerror})") from error
+    if plot is not None:
+        _write_picture(scene(loaded, num, seed), plot)
+
+
+def _checked_png(path: Path | None) -> Path | None:
+    """The path of --plot, which must be a .png in a folder that exists."""
+    if path is None:
+        return None
+    path = path.expanduser()
+    if path.suffix != ".png":
+        raise BadInputError(f"--plot {path}: must end in .png")
+    if not path.parent.is_dir():
+        raise BadInputError(f"--plot {path}: there is no folder {path.parent}; make it first")
+    return path
+
+
+def _write_picture(scene: Any, path: Path) -> None:
+    from wgan_cli.plots.samples import picture
+    from wgan_cli.plots.style import write_png
+
+    try:
+        write_png(path, picture(scene))
+    except OSError as error:
+        raise WganError(f"--plot {path}: can't be written ({error.strerror})") from error
 
 
 def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
@@ -249,10 +306,11 @@ def distance(
     """Measure the distance between two sets of samples."""
     import torch
 
-    from wgan_cli import plots
     from wgan_cli.evaluation import distances
     from wgan_cli.evaluation.critic_fit import load_fit
     from wgan_cli.evaluation.points import read_points
+    from wgan_cli.plots.plan import plan_figure
+    from wgan_cli.plots.style import check_path, save
 
     if config is not None and method != "critic":
         raise BadInputError("--config: is for --method critic")
@@ -260,14 +318,67 @@ def distance(
         if method not in distances.WITH_PLAN:
             raise BadInputError(f"--plot: {method} has no plan to draw; use {' or '.join(distances.WITH_PLAN)}")
         plot = plot.expanduser()
-        plots.check_path(plot, "--plot")
+        check_path(plot, "--plot")
     generator = torch.Generator().manual_seed(seed)
     x, y = (read_points(source, num, generator) for source in (a, b))
     problem = distances.Problem(x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config))
     found = distances.measure(problem, method)
     _print_figures({"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}, as_json)
     if plot is not None and found.plan is not None:
-        plots.save(plots.plan_figure(x, y, found.plan, p), plot)
+        save(plan_figure(x, y, found.plan, p), plot)
+
+
+@app.command()
+def data(
+    path: Annotated[Path, typer.Argument(help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")],
+    key: Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw some samples: a .png file.", metavar="FILE")] = None,
+) -> None:
+    """Show what a file or folder holds, and the config line to train on it."""
+    from wgan_cli.data.survey import survey
+
+    plot = _checked_png(plot)
+    found = survey(path.expanduser(), key)
+    if as_json:
+        typer.echo(json.dumps({**found.facts, "config": found.yaml_lines()}, allow_nan=False))
+    else:
+        _print_facts(found.facts)
+        typer.echo(f"\n{found.yaml_lines()}")
+    if plot is not None:
+        _write_picture(_data_scene(found.spec), plot)
+
+
+def _data_scene(spec: Any) -> Any:
+    """Some samples of the data, for a picture."""
+    import torch
+
+    from wgan_cli.plots.samples import Scene
+
+    resolved = spec.resolved()
+    dataset = resolved.load(torch.device("cpu"))
+    state = dataset.state_dict()
+    shown = dataset.real(64 if resolved.is_image else 2000, torch.Generator().manual_seed(0), heldout=False)
+    return Scene(shown, resolved, lambda samples: resolved.decoded(samples, state), is_real=True)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+            typer.echo(f"{name}:")
+            for row, cells in value.items():
+                typer.echo(f"  {row}: " + ", ".join(f"{key} {_short(cell)}" for key, cell in cells.items()))
+        elif isinstance(value, dict):
+            typer.echo(f"{name:{width}}  " + ", ".join(f"{key}: {count:,}" for key, count in value.items()))
+        elif isinstance(value, list):
+            typer.echo(f"{name:{width}}  " + (", ".join(map(_short, value)) or "-"))
+        else:
+            typer.echo(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @app.command()
@@ -275,13 +386,14 @@ def plot(
     runs: Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")] = Path("plot.png"),
 ) -> None:
-    """Draw the logged figures and samples of runs, and print the path of the picture."""
-    from wgan_cli import plots
+    """Draw what runs logged, with samples of each, and print where the picture is."""
+    from wgan_cli.plots.curves import curves_figure
+    from wgan_cli.plots.style import check_path, save
     from wgan_cli.runs.curves import read_curves
 
     out = out.expanduser()
-    plots.check_path(out, "--out")
-    plots.save(plots.curves_figure(read_curves([run.expanduser() for run in runs])), out)
+    check_path(out, "--out")
+    save(curves_figure(read_curves([run.expanduser() for run in runs])), out)
     typer.echo(out)
 
 

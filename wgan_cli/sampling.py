@@ -1,51 +1,232 @@
-"""Writes samples to files."""
+"""Which samples are drawn, and the files that they are written to."""
 
+import csv
 import io
+import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from wgan_cli import plots
-from wgan_cli.config.run_config import RunConfig
+from wgan_cli.conditions import Classes, GivenColumns
+from wgan_cli.data.pixels import Array, to_pixels
+from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import creations, write_atomically
+from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.style import write_png
+from wgan_cli.runs.loaded import LoadedRun
+
+log = logging.getLogger("wgan")
 
 
-def check_out(path: Path, config: RunConfig) -> None:
-    """Raises `BadInputError`, before anything is drawn, for a path that `write` can't write."""
-    if path.suffix not in (".npz", ".png", ""):
-        raise BadInputError(f"--out {path}: must end in .png or .npz, or be a folder (no ending)")
-    if not path.suffix and not config.data.is_image:
-        raise BadInputError(f"--out {path}: a folder of PNGs needs images; write .npz, or .png for the density")
+@dataclass(frozen=True)
+class Request:
+    """Samples to draw: a seed, a name and perhaps a condition each."""
+
+    seeds: Sequence[int]
+    names: Sequence[str]
+    condition: Tensor | None = None
+    """(N, width); None for the run's own mixture."""
+    columns: int | None = None
+    """Of a grid with one row a class."""
+
+
+def request(
+    loaded: LoadedRun,
+    seeds: Sequence[int],
+    classes: Sequence[int] | None = None,
+    given: Sequence[str] = (),
+    given_from: Path | None = None,
+) -> Request:
+    """The samples of these seeds, as the options --class, --given and --given-from ask for them.
+
+    Several classes are drawn from the same seeds, one row a class. Raises `BadInputError` for options that do not fit
+    the run's condition or each other.
+    """
+    conditions = loaded.conditions
+    if classes is not None:
+        assert isinstance(conditions, Classes)
+        return _of_classes(conditions, seeds, classes)
+    if given or given_from:
+        if not isinstance(conditions, GivenColumns):
+            raise BadInputError("--given: the run was not trained with condition: {kind: columns, names: [...]}")
+        values = _parse_given(given, conditions) if given else _read_given(given_from, conditions, len(seeds))
+        _warn_of_range(values, conditions)
+        return Request(seeds, _names(seeds), conditions.encode(values.expand(len(seeds), -1)))
+    return Request(seeds, _names(seeds))
+
+
+def given_rows(path: Path) -> int:
+    """The number of rows of a --given-from file: as many samples are drawn."""
+    return len(open_samples(path).values)
+
+
+def _names(seeds: Sequence[int]) -> list[str]:
+    return [f"seed{seed:06d}" for seed in seeds]
+
+
+def _of_classes(conditions: Classes, seeds: Sequence[int], numbers: Sequence[int]) -> Request:
+    drawn = [seed for _ in numbers for seed in seeds]
+    chosen = torch.tensor(numbers).repeat_interleave(len(seeds))
+    names = [f"{conditions.names[number]}-{name}" for number in numbers for name in _names(seeds)]
+    return Request(drawn, names, conditions.encode(chosen), len(seeds) if len(numbers) > 1 else None)
+
+
+def parse_classes(text: str, loaded: LoadedRun) -> list[int]:
+    """The classes of --class: `0-2,cat` is [0, 1, 2, the number of cat]. Raises `BadInputError`."""
+    conditions = loaded.conditions
+    if not isinstance(conditions, Classes):
+        raise BadInputError("--class: the run was not trained with condition: {kind: labels}")
+    numbers: list[int] = []
+    for part in map(str.strip, text.split(",")):
+        first, dash, last = part.partition("-")
+        if part in conditions.names or not (dash and first.isdecimal() and last.isdecimal()):
+            numbers.append(conditions.number(part))
+            continue
+        found = range(conditions.number(first), conditions.number(last) + 1)
+        if not found:
+            raise BadInputError(f"--class {part}: a range goes from its smaller number to its larger, such as 0-9")
+        numbers += found
+    for number in numbers:
+        if not conditions.shares[number]:
+            log.warning("--class: the run had no sample of %s to train on", conditions.names[number])
+    return numbers
+
+
+def _parse_given(given: Sequence[str], conditions: GivenColumns) -> Tensor:
+    """(1, width) values of `COLUMN=VALUE` options."""
+    values: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in conditions.names:
+            raise BadInputError(f"--given {text}: the run's given columns are {', '.join(conditions.names)}")
+        if name in values:
+            raise BadInputError(f"--given {text}: {name} is given twice")
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise BadInputError(f"--given {text}: must be COLUMN=NUMBER, such as {name}=1.5") from None
+        if not math.isfinite(values[name]):
+            raise BadInputError(f"--given {text}: must be a finite number")
+    missing = [name for name in conditions.names if name not in values]
+    if missing:
+        raise BadInputError(f"--given: {', '.join(missing)} is missing; the run needs all of its given columns")
+    return torch.tensor([[values[name] for name in conditions.names]], dtype=torch.float64)
+
+
+def _read_given(path: Path | None, conditions: GivenColumns, count: int) -> Tensor:
+    """(count, width) values of a file with the run's given columns."""
+    assert path is not None
+    file = open_samples(path)
+    columns = file.names or ()
+    missing = [name for name in conditions.names if name not in columns]
+    if missing:
+        raise BadInputError(f"--given-from {path}: has no column {', '.join(missing)}; its header names the columns")
+    chosen = [columns.index(name) for name in conditions.names]
+    values = torch.from_numpy(np.array(file.values[:, chosen], dtype=np.float64))
+    if not values.isfinite().all():
+        raise BadInputError(f"--given-from {path}: holds values that are not finite")
+    return values[:count]
+
+
+def _warn_of_range(values: Tensor, conditions: GivenColumns) -> None:
+    for i, (name, (low, high)) in enumerate(zip(conditions.names, conditions.ranges, strict=True)):
+        rounding = 1e-6 * max(abs(low), abs(high))  # of float32, which the data may have been in
+        outside = (values[:, i] < low - rounding) | (values[:, i] > high + rounding)
+        if outside.any():
+            value = values[outside, i][0].item()
+            log.warning("%s=%g is outside of what the run was trained on, %g to %g", name, value, low, high)
+
+
+def check_out(path: Path, loaded: LoadedRun) -> None:
+    """Raises `BadInputError` for a path that `write` can't write, before anything is drawn."""
+    data = loaded.config.data
+    if path.suffix not in (*_WRITERS, ".png", ""):
+        raise BadInputError(f"--out {path}: must end in .png, {', '.join(_WRITERS)}, or be a folder (no ending)")
+    if not path.suffix and not data.is_image:
+        raise BadInputError(f"--out {path}: a folder of PNGs needs images; write .npz, or .png for a picture of all")
+    if path.suffix in (".csv", ".parquet") and len(data.sample_shape) != 1:
+        raise BadInputError(f"--out {path}: a table needs samples of one dimension; write .npz or .npy")
+    if path.suffix == ".parquet":
+        _import_pyarrow(path)
     if not path.parent.is_dir():
         raise BadInputError(f"--out {path}: there is no folder {path.parent}; make it first")
 
 
-def write(samples: Tensor, names: Sequence[str], path: Path, config: RunConfig) -> None:
-    """Writes samples (N, *shape) in the format of the ending of `path`: `.npz`, `.png`, or a folder of PNGs.
+def write(samples: Tensor, names: Sequence[str], path: Path, loaded: LoadedRun, columns: int | None = None) -> None:
+    """Writes samples (N, *shape) as the ending of `path` says, in the units and layout of the run's data.
 
-    `.npz` holds the arrays `samples` (uint8 N x H x W x C for images, else float32 N x features) and `names` (N).
-    `.png` is one grid of images, or the density of plain values. A folder gets one PNG per sample. Raises `WganError`
-    if writing fails.
+    `.npz` holds `samples` (uint8 N x H x W x C for images) and `names`, one a sample; `.npy` the samples alone; `.csv`
+    and `.parquet` a table with the input's column names; `.png` one picture; a folder one PNG a sample. Raises
+    `WganError` if it can't be written.
     """
-    is_image = config.data.is_image
+    data = loaded.config.data
     try:
-        if path.suffix == ".npz":
-            array: Any = plots.to_pixels(samples) if is_image else samples.float().cpu().numpy()
-            buffer = io.BytesIO()
-            np.savez(buffer, samples=array, names=np.array(names))
-            write_atomically(path, buffer.getvalue())
-        elif path.suffix == ".png":
-            plots.write_png(path, plots.picture(samples, config.data))
+        if path.suffix == ".png":
+            write_png(path, picture(Scene(samples, data, loaded.decode, columns=columns)))
+        elif path.suffix:
+            header = data.value_names or [f"x{i + 1}" for i in range(data.sample_shape[0])]
+            write_atomically(path, _WRITERS[path.suffix](loaded.decode(samples), names, header))
         else:
             with creations() as made:
                 made.folder(path)
-                for pixels, name in zip(plots.to_pixels(samples), names, strict=True):
-                    plots.write_png(path / f"{name}.png", pixels)
+                for pixels, name in zip(to_pixels(samples), names, strict=True):
+                    write_png(path / f"{name}.png", pixels)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WganError(f"--out {path}: can't be written ({reason})") from error
+
+
+def _npz(values: Array, names: Sequence[str], _: Sequence[str]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, samples=values, names=np.array(names))
+    return buffer.getvalue()
+
+
+def _npy(values: Array, _: Sequence[str], __: Sequence[str]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def _csv(values: Array, _: Sequence[str], columns: Sequence[str]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*map(_cells, values.T), strict=True))
+    return buffer.getvalue().encode()
+
+
+def _cells(column: Array) -> list[int] | list[str]:
+    """Whole columns are written as 3, not as 3.0, and others with as few digits as their type needs."""
+    return list(map(int, column)) if (column == np.rint(column)).all() else list(map(str, column))
+
+
+def _parquet(values: Array, _: Sequence[str], columns: Sequence[str]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(list(values.T), names=list(columns)), buffer)
+    return buffer.getvalue()
+
+
+def _import_pyarrow(path: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise BadInputError(f"--out {path}: writing .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
+
+
+_WRITERS: dict[str, Callable[[Array, Sequence[str], Sequence[str]], bytes]] = {
+    ".npz": _npz,
+    ".npy": _npy,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

@@ -46,11 +46,19 @@ def _read(path: Path) -> Document:
 
 
 def _checked(document: Document, ranks: int = 1) -> RunConfig:
-    config = _validated(document, RunConfig)
+    config = _resolved(_validated(document, RunConfig), document)
     raise_faults(document, config.faults())
     if ranks > 1:
         raise_faults(document, config.rank_faults(ranks))
     return config
+
+
+def _resolved(config: RunConfig, document: Document) -> RunConfig:
+    """The config with what only the data's files know, such as the shape of a sample."""
+    try:
+        return config.model_copy(update={"data": config.data.resolved()})
+    except BadInputError as error:
+        raise BadInputError(document.located(("data",), str(error))) from error
 
 
 def _validated(document: Document, model: type[Loaded]) -> Loaded:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+import torch
 import yaml
 from pydantic import Field
+from torch import Tensor
 
-from wgan_cli.data import Data
+from wgan_cli.conditions import Condition
+from wgan_cli.data import Data, Dataset
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.networks import Critic, Generator, Latent
 from wgan_cli.networks.pair import Networks
@@ -62,6 +65,8 @@ class RunConfig(Spec):
     generator: Generator
     critic: Critic
     lipschitz: Lipschitz
+    condition: Condition | None = None
+    """What samples are asked to be; null: nothing."""
     objective: Objective = Wasserstein()
     optimizer: Optimizers
     training: TrainingSpec
@@ -77,9 +82,34 @@ class RunConfig(Spec):
 
     def networks(self) -> Networks:
         """New networks of this config, on the CPU."""
+        condition = self.condition
         return Networks(
-            self.generator, self.critic, self.lipschitz, self.latent, self.data.shape, self.training.average
+            self.generator,
+            self.critic,
+            self.lipschitz,
+            self.latent,
+            self.sample_shape,
+            bounded=self.data.is_bounded,
+            average_decay=self.training.average,
+            condition_width=condition.width(self.data) if condition else 0,
+            conditional_critic=condition.build_critic if condition else None,
         )
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of what is generated: a sample of the data, without what its condition gives."""
+        return self.condition.sample_shape(self.data) if self.condition else self.data.sample_shape
+
+    def joined(self, samples: Tensor, condition: Tensor | None) -> Tensor:
+        """Samples of the data's own shape, from what was generated and the conditions (N, width) that were given."""
+        if self.condition is None or condition is None:
+            return samples
+        return self.condition.joined(samples, condition, self.data)
+
+    def load_data(self, device: torch.device) -> Dataset:
+        """The data on `device`, with the conditions of samples. Raises `WganError` if it can't be had."""
+        dataset = self.data.load(device)
+        return self.condition.attach(dataset, self.data) if self.condition else dataset
 
     def differences(self, other: "RunConfig") -> list[str]:
         """The dotted keys in which two configs differ, without those that may change when a run is resumed."""
@@ -101,9 +131,15 @@ class RunConfig(Spec):
 
     def faults(self) -> Iterator[Fault]:
         """Faults of values that are valid alone, but can't work together."""
+        if self.condition:
+            try:
+                self.condition.check(self.data)
+            except ValueError as error:
+                yield ("condition", "kind"), str(error)
+                return
         for name in ("generator", "critic"):
             try:
-                getattr(self, name).check_shape(self.data.shape)
+                getattr(self, name).check_shape(self.sample_shape)
             except ValueError as error:
                 yield (name, "kind"), str(error)
         if self.critic.mixes_samples and self.lipschitz.per_sample:
@@ -113,10 +149,10 @@ class RunConfig(Spec):
                 "use layer or none",
             )
         batch = self.training.batch_size
-        if self.data.size is not None and batch > self.data.size:
+        if self.data.sample_count is not None and batch > self.data.sample_count:
             yield (
                 ("training", "batch_size"),
-                f"{batch} is larger than the data, which has {self.data.size} samples",
+                f"{batch} is larger than the data, which has {self.data.sample_count} samples",
             )
         if batch == 1 and (self.generator.mixes_samples or self.critic.mixes_samples):
             yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"

@@ -18,6 +18,10 @@ from wgan_cli.files import creations, load_plain, write_atomically
 from wgan_cli.networks.base import in_batches
 
 log = logging.getLogger("wgan")
+MOST_CLASSES = 100
+"""A classifier this small learns no more."""
+SMALLEST_SIDE = 4
+"""In pixels: it halves them twice."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
     The name of the cached file contains a checksum of the training samples, so it is never used for other data.
     """
     train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
-    if train is None or test is None:
+    if train is None or test is None or not 2 <= int(train[1].max()) + 1 <= MOST_CLASSES:
+        return None
+    if min(train[0].shape[-2:]) < SMALLEST_SIDE:
         return None
     name = f"{kind}-cnn"
     content = hashlib.md5(train[0].cpu().numpy().tobytes() + train[1].cpu().numpy().tobytes(), usedforsecurity=False)

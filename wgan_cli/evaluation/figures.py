@@ -6,13 +6,16 @@ A floor is the same figure between two equally large sets of real samples: the v
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wgan_cli import transport
+from wgan_cli.conditions import Classes, ConditionalDataset, GivenColumns
 from wgan_cli.data import Dataset
-from wgan_cli.evaluation.classifier import Classifier, trained_classifier
+from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.classifier import MOST_CLASSES, Classifier, trained_classifier
 from wgan_cli.lipschitz.bound import estimate
 from wgan_cli.networks.base import in_batches
+from wgan_cli.plots.samples import Scene
 from wgan_cli.runs.loaded import LoadedRun
 
 Figures = dict[str, float]
@@ -22,22 +25,86 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     """Figures of `num` generated samples (seeds `seed`, `seed` + 1, ...) against as many held-out real ones.
 
     If the data has too few held-out samples for two sets of `num`, all sets are as large as the data allows. Figures
-    have the same names as in training.
+    have the same names as in training. Raises `BadInputError` for sets of one sample.
     """
-    dataset = loaded.config.data.load(loaded.device)
+    dataset = loaded.config.load_data(loaded.device)
     generator = torch.Generator().manual_seed(seed)
-    held_out = dataset.real(2 * num, generator, heldout=True)
+    held_out, condition = _pairs(dataset, 2 * num, generator, heldout=True)
     count = len(held_out) // 2
+    if count < 2:
+        raise BadInputError(
+            f"at least 4 held-out samples are needed, for a spread and a floor, but the data has {len(held_out)}; "
+            "hold out more"
+        )
     real, other = held_out[:count], held_out[count : 2 * count]
-    fake = loaded.sample(range(seed, seed + count))
+    asked = None if condition is None else condition[:count]
+    fake = _generated(loaded, seed, count, asked)
     figures: Figures = {"step": loaded.step, "samples": count}
     figures |= {"samples/mean": fake.mean().item(), "samples/std": fake.std().item()}
     exact = _beside_floor(lambda x, _: _numbers(dataset.exact_distances(x)), fake, real, other)
     figures |= exact or _beside_floor(set_distances, fake, real, other)
-    classifier = trained_classifier(dataset, loaded.config.data.kind, loaded.device)
+    classes = len(loaded.config.data.class_names)  # known before the data is gathered for it
+    is_taught = 2 <= classes <= MOST_CLASSES
+    classifier = trained_classifier(dataset, loaded.config.data.kind, loaded.device) if is_taught else None
     if classifier is not None:
         figures |= class_figures(classifier, fake, real, other)
-    return figures | critic_figures(loaded.critic, fake, dataset, generator)
+        if isinstance(loaded.conditions, Classes) and asked is not None:
+            figures |= _beside_floor(lambda x, _: asked_class_share(classifier, x, asked), fake, real, real)
+    if isinstance(loaded.conditions, GivenColumns) and condition is not None:
+        figures |= bin_distances(loaded.conditions, fake, real, other, condition)
+    return figures | critic_figures(loaded, dataset, generator, seed, count)
+
+
+def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
+    """What a picture of the evaluation shows: generated samples beside held-out ones, and the critic in the plane."""
+    dataset = loaded.config.load_data(loaded.device)
+    real = dataset.whole(num, torch.Generator().manual_seed(seed), heldout=True)
+    samples = loaded.sample(range(seed, seed + len(real)))
+    critic = loaded.critic if loaded.conditions is None else None  # its surface depends on the condition
+    return Scene(samples, loaded.config.data, loaded.decode, real, critic)
+
+
+def _pairs(dataset: Dataset, count: int, generator: torch.Generator, *, heldout: bool) -> tuple[Tensor, Tensor | None]:
+    """Real samples with their conditions, if they have some."""
+    if isinstance(dataset, ConditionalDataset):
+        return dataset.pairs(count, generator, heldout=heldout)
+    return dataset.real(count, generator, heldout=heldout), None
+
+
+def _generated(loaded: LoadedRun, seed: int, count: int, condition: Tensor | None) -> Tensor:
+    return loaded.generate(loaded.config.latent.from_seeds(range(seed, seed + count)), condition)
+
+
+def asked_class_share(classifier: Classifier, samples: Tensor, asked: Tensor) -> Figures:
+    """The share of samples that the classifier takes for the class they were asked to be, one-hot (N, classes)."""
+    scores = in_batches(classifier.head, in_batches(classifier.features, samples))
+    return {"condition/accuracy": (scores.argmax(1) == asked.argmax(1)).double().mean().item()}
+
+
+BINS = 10
+
+
+def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tensor, condition: Tensor) -> Figures:
+    """Exact W1 between generated and real samples within tenths of each given column, with the floor and the counts.
+
+    Sample i of `fake` and of `real` has condition i; those of `other` have the conditions after them.
+    """
+    figures: Figures = {}
+    tenths = torch.linspace(0, 1, BINS + 1, dtype=torch.float64, device=condition.device)
+    for column, name in enumerate(columns.names):
+        values, others = condition[: len(real), column], condition[len(real) : 2 * len(real), column]
+        edges = torch.quantile(values.double(), tenths)[1:-1]
+        bins, other_bins = (torch.bucketize(v.double(), edges) for v in (values, others))
+        for number in range(BINS):
+            mine, theirs = bins == number, other_bins == number
+            if mine.sum() < 2 or theirs.sum() < 2:
+                continue
+            target = real[mine].flatten(1)
+            key = f"condition/{name}/{number}"
+            figures[f"{key}/samples"] = float(mine.sum())
+            figures[f"{key}/w1"] = transport.exact_wasserstein(fake[mine].flatten(1), target).item()
+            figures[f"{key}/w1_floor"] = transport.exact_wasserstein(other[theirs].flatten(1), target).item()
+    return figures
 
 
 def _numbers(figures: dict[str, Tensor]) -> Figures:
@@ -62,12 +129,12 @@ def set_distances(samples: Tensor, real: Tensor) -> Figures:
     }
 
 
-def critic_figures(critic: nn.Module, fake: Tensor, dataset: Dataset, generator: torch.Generator) -> Figures:
-    """The critic's gap, Lipschitz constant and W1 estimate, with real samples of training and with held-out ones."""
+def critic_figures(loaded: LoadedRun, dataset: Dataset, generator: torch.Generator, seed: int, count: int) -> Figures:
+    """The critic's gap, Lipschitz constant and W1 estimate on real samples of training, and on held-out ones."""
     figures: Figures = {}
     for split in ("train", "heldout"):
-        real = dataset.real(len(fake), generator, heldout=split == "heldout")
-        found = estimate(critic, real, fake[: len(real)])
+        real, condition = _pairs(dataset, count, generator, heldout=split == "heldout")
+        found = estimate(loaded.critic, real, _generated(loaded, seed, len(real), condition), condition)
         figures |= {f"critic/gap_{split}": found.gap, f"critic/lipschitz_{split}": found.lipschitz}
         if found.w1 is not None:
             figures[f"critic/w1_{split}"] = found.w1

@@ -10,8 +10,15 @@ from wgan_cli.spec import Choice
 
 Critic = Callable[[Tensor], Tensor]
 """Samples (N, *shape) to scores (N,)."""
+ConditionalCritic = Callable[..., Tensor]
+"""Samples (N, *shape), and their conditions (N, width) if there are conditions, to scores (N,)."""
 Noise = tuple[Tensor, ...]
 """The random numbers of one penalty: tensors with one row for each sample of the batch."""
+
+
+def at_condition(critic: ConditionalCritic, condition: Tensor | None) -> Critic:
+    """The critic as a function of samples (N, *shape) alone, at this condition (N, width) of theirs."""
+    return critic if condition is None else lambda samples: critic(samples, condition)
 
 
 class LipschitzSpec(Choice, ABC):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from wgan_cli.config.load import load_config
-from wgan_cli.plots import RunCurves
+from wgan_cli.plots.curves import RunCurves
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.runs.readers import read_grids, read_metrics
 
@@ -17,7 +17,7 @@ def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
-        if not config.data.is_image:
+        if config.data.view == "pooled":
             samples = load_run(str(run), torch.device("cpu")).sample(range(count))
         unique = name if names.count(name) == 1 else str(run)
         curves.append(RunCurves(unique, lines, config.data, samples, read_grids(run)))

@@ -19,9 +19,10 @@ import torch
 from filelock import Timeout
 
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.files import Creations, creations, is_aside, is_lock_file, locked, write_atomically
-from wgan_cli.plots import Pixels, write_png
+from wgan_cli.plots.style import write_png
 from wgan_cli.runs.checkpoints import CheckpointWriter, checkpoints
 from wgan_cli.runs.environment import environment
 from wgan_cli.runs.readers import holds_run, parse_metrics, read_status

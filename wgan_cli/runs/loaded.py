@@ -1,12 +1,15 @@
 """Loads a trained run: its networks in evaluation mode, and samples of its generator by seed."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from wgan_cli.conditions import Conditions
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.pixels import Array
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.networks.base import in_batches
 from wgan_cli.runs.checkpoints import checkpoint_config, find_checkpoint
@@ -21,21 +24,38 @@ class LoadedRun:
     config: RunConfig
     step: int
     device: torch.device
+    data_state: Mapping[str, Any]
+    """What the checkpoint holds of the data, for `decode`."""
+    conditions: Conditions | None = None
+    """Which conditions the run was trained with."""
 
-    def sample(self, seeds: Iterable[int]) -> Tensor:
-        """One sample per seed: (N, *shape) on the device; images are in [-1, 1].
+    def sample(self, seeds: Sequence[int], condition: Tensor | None = None) -> Tensor:
+        """One sample a seed, on the device: (N, *shape) of the data's own shape, in the units of training.
 
-        A sample depends on its seed alone (to float32 rounding), not on the other seeds or on the device. Raises
+        `condition` (N, width) is what each is asked to be; by default it is drawn as often as in the training data. A
+        seed gives the same sample (to float32 rounding) whatever seeds are drawn with it, on every device. Raises
         `WganError` if a sample is not finite.
         """
-        return self.sample_latents(self.config.latent.from_seeds(seeds))
+        if self.conditions is not None and condition is None:
+            condition = self.conditions.for_seeds(seeds)
+        return self.sample_latents(self.config.latent.from_seeds(seeds), condition)
 
-    def sample_latents(self, latents: Tensor) -> Tensor:
-        """The samples (N, *shape) of `latents` (N, dim), as in `sample`."""
-        samples = in_batches(self.generator, latents.to(self.device))
+    def sample_latents(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The samples of `latents` (N, dim), as `sample` gives them."""
+        generated = self.generate(latents, condition)
+        return self.config.joined(generated, None if condition is None else condition.to(self.device))
+
+    def generate(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What the generator makes of `latents` (N, dim): samples without what their conditions give."""
+        inputs = latents if condition is None else torch.cat([latents, condition.to(latents)], 1)
+        samples = in_batches(self.generator, inputs.to(self.device))
         if not samples.isfinite().all():
             raise WganError(f"samples at iteration {self.step} are not finite: the run had diverged")
         return samples
+
+    def decode(self, samples: Tensor) -> Array:
+        """Samples (N, *shape) in the units, type and layout of the run's data: images as uint8 (N, H, W, C)."""
+        return self.config.data.decoded(samples, self.data_state)
 
 
 def load_run(target: str, device: torch.device, *, raw: bool = False) -> LoadedRun:
@@ -51,7 +71,9 @@ def load_run(target: str, device: torch.device, *, raw: bool = False) -> LoadedR
         networks.load_state_dict(state)
         networks.to(device).eval()
         generator = networks.generator if raw else networks.sampler
-        return LoadedRun(generator, networks.critic, config, int(state["step"]), device)
+        data_state = state.get("data", {})
+        conditions = config.condition.load(data_state["condition"]) if config.condition else None
+        return LoadedRun(generator, networks.critic, config, int(state["step"]), device, data_state, conditions)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise BadInputError(f"{target}: its weights do not fit its config ({reason})") from error

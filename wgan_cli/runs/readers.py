@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
-from wgan_cli.plots import Pixels
 from wgan_cli.runs.checkpoints import numbered
 
 log = logging.getLogger("wgan")

@@ -121,7 +121,7 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
     bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None if run else True, dynamic_ncols=True)
     with bar:
         while trainer.step < last:
-            batch_figures = trainer.iterate()
+            outcome = trainer.iterate()
             bar.update()
             step, stop = trainer.step, signals.on_any_rank(trainer.world)
             logs, shows, saves = (
@@ -132,7 +132,7 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
                 continue
             with reporter.watch.paused():
                 trainer.check_finite()
-                figures = reporter.figures(*batch_figures) if logs else {}
+                figures = reporter.figures(outcome) if logs else {}
                 if run is not None:
                     if shows:
                         figures |= reporter.truth()

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from wgan_cli import plots
+from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.lipschitz.bound import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
-from wgan_cli.training.steps import Figures
+from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.training.engine import Outcome
 from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
@@ -22,16 +24,20 @@ log = logging.getLogger("wgan")
 class Reporter:
     """The figures and grids of a trainer, at its current iteration."""
 
-    GRID, HELDOUT, VALUES, TRUTH = 64, 256, 4096, 1000
+    GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 4096, 1000, 2500
+    COLUMNS, MOST_ROWS = 8, 16
     PATIENCE = 10
     """The number of successive logged iterations with a negative gap after which a warning is logged."""
 
     def __init__(self, trainer: Trainer) -> None:
-        data = trainer.config.data
-        # Seeds 0, 1, 2, ...: the grid shows the same samples as `wgan sample`. Plain values are pooled.
-        count = self.TRUTH if data.is_image else -(-self.VALUES // math.prod(data.shape))
-        self._latents = trainer.config.latent.from_seeds(range(count)).to(trainer.device)
         self._trainer, self._negatives, self._advised = trainer, 0, False
+        data = trainer.config.data
+        # Seeds 0, 1, 2, ...: the grid shows what `wgan sample` draws for them.
+        count = -(-self.VALUES // math.prod(data.sample_shape)) if data.view == "pooled" else self.TRUTH
+        self._inputs = generator_inputs(trainer.config.latent, trainer.conditions, range(count)).to(trainer.device)
+        self._grid = self._grid_inputs(trainer.conditions)
+        self._real = trainer.dataset.whole(self.REAL, torch.Generator().manual_seed(0), heldout=True)
+        self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
 
@@ -42,34 +48,57 @@ class Reporter:
         """
         step = self._trainer.step
         if self._generated is None or self._generated[0] != step:
-            samples = in_batches(self._trainer.networks.sampler, self._latents)
+            samples = in_batches(self._trainer.networks.sampler, self._inputs)
             if not samples.isfinite().all():
                 raise self._trainer.diverged("a generated sample is not finite")
             self._generated = step, samples
         return self._generated[1]
 
-    def picture(self) -> plots.Pixels:
-        """The grid of this iteration, or the density of plain values."""
-        data = self._trainer.config.data
-        return plots.picture(self.samples()[: self.GRID if data.is_image else None], data)
+    def _grid_inputs(self, conditions: Conditions | None) -> Tensor | None:
+        """The inputs of a grid with one row a class; None for data without classes, whose grid is of all samples."""
+        if not isinstance(conditions, Classes) or len(conditions.names) > self.MOST_ROWS:
+            return None
+        classes = torch.arange(len(conditions.names)).repeat_interleave(self.COLUMNS)
+        latents = self._trainer.config.latent.from_seeds(range(self.COLUMNS)).repeat(len(conditions.names), 1)
+        return torch.cat([latents, conditions.encode(classes)], 1).to(self._trainer.device)
+
+    def picture(self) -> Pixels:
+        """The grid of this iteration: one row a class, where samples are asked for by class."""
+        trainer, data = self._trainer, self._trainer.config.data
+        if self._grid is not None:
+            samples = in_batches(trainer.networks.sampler, self._grid)
+            return picture(Scene(samples, data, self._decode, columns=self.COLUMNS))
+        samples = self.samples()[: self.GRID if data.is_image else None]
+        if trainer.conditions is not None:  # the critic's surface depends on the condition
+            condition = self._inputs[: len(samples), trainer.config.latent.dim :]
+            samples = trainer.config.joined(samples, condition)
+            return picture(Scene(samples, data, self._decode, None if data.is_image else self._real))
+        critic = trainer.networks.critic.eval()
+        try:
+            return picture(Scene(samples, data, self._decode, None if data.is_image else self._real, critic))
+        finally:
+            critic.train()
+
+    def _decode(self, samples: Tensor) -> Array:
+        return self._trainer.config.data.decoded(samples, self._trainer.dataset.state_dict())
 
     def truth(self) -> dict[str, float]:
         """Distances to real samples that take too long for every logged iteration, and are computed with each grid."""
         return {name: value.item() for name, value in self._trainer.dataset.truth(self.samples()).items()}
 
-    def figures(self, batch_figures: Figures, real: Tensor, fake: Tensor) -> dict[str, float]:
+    def figures(self, outcome: Outcome) -> dict[str, float]:
         """The figures as numbers, with one wait for the device. Raises `WganError` if one is not finite.
 
         The Lipschitz constant and the held-out gap use the critic after its last step, in evaluation mode;
         `critic/gap` uses the critic before that step. With several ranks, each calls this with its share of the batch.
         """
         trainer, critic = self._trainer, self._trainer.networks.critic
-        named = {**batch_figures}
+        named = {**outcome.figures}
         critic.eval()
-        steepest = largest_slope(critic, real, fake)
-        heldout = trainer.dataset.heldout()
-        if heldout is not None:
-            named["critic/gap_heldout"] = mean_score(critic, heldout[: self.HELDOUT]) - mean_score(critic, fake)
+        steepest = largest_slope(critic, outcome.real, outcome.fake, outcome.condition)
+        if self._heldout is not None:
+            score = mean_score(critic, *self._heldout)
+            named["critic/gap_heldout"] = score - mean_score(critic, outcome.fake, outcome.condition)
         critic.train()
         means = trainer.world.mean(torch.stack([value.float() for value in named.values()]))
         values = torch.cat([means, trainer.world.largest(steepest.float()[None])]).tolist()

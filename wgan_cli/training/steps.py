@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from wgan_cli.lipschitz import LipschitzSpec
-from wgan_cli.lipschitz.base import Noise
+from wgan_cli.lipschitz.base import Noise, at_condition
 from wgan_cli.objectives import ObjectiveSpec
 from wgan_cli.training.distributed import ALONE, World
 
 Figures = dict[str, Tensor]
-Network = Callable[[Tensor], Tensor]
+Network = Callable[..., Tensor]
 Loss = Callable[..., tuple[Tensor, Figures]]
 """`loss(network, *others)` returns the loss, a 0-d tensor with a graph, and figures without a graph."""
 Differentiate = Callable[..., Figures]
@@ -51,18 +51,21 @@ class Steps:
         return torch.autocast(tensor.device.type, torch.bfloat16, enabled=lower, cache_enabled=False)
 
     @torch.no_grad()
-    def fake(self, generator: nn.Module, latents: Tensor) -> Tensor:
+    def fake(self, generator: nn.Module, inputs: Tensor) -> Tensor:
         """Generated samples (N, *shape) without a graph, for a critic step."""
-        with self.cast(latents):
-            return generator(latents).to(latents.dtype)
+        with self.cast(inputs):
+            return generator(inputs).to(inputs.dtype)
 
-    def critic_loss(self, critic: Network, real: Tensor, fake: Tensor, noise: Noise) -> tuple[Tensor, Figures]:
+    def critic_loss(
+        self, critic: Network, real: Tensor, fake: Tensor, noise: Noise, condition: Tensor | None = None
+    ) -> tuple[Tensor, Figures]:
         """The critic's loss on `real` and `fake` (N, *shape), and its figures.
 
-        `fake` carries no generator graph; `noise` holds the strategy's random numbers.
+        `fake` carries no generator graph; `noise` holds the strategy's random numbers. Sample i of real and of fake,
+        and the points between them, have condition i of `condition` (N, width), if there are conditions.
         """
-        real_scores, fake_scores = self.scores(critic, real, fake)
-        penalty = self.lipschitz.penalty(critic, real, fake, noise)
+        real_scores, fake_scores = self.scores(critic, real, fake, condition)
+        penalty = self.lipschitz.penalty(at_condition(critic, condition), real, fake, noise)
         loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
         real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
         return loss, {
@@ -73,18 +76,24 @@ class Steps:
             "critic/loss": loss.detach(),
         }
 
-    def scores(self, critic: Network, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(
+        self, critic: Network, real: Tensor, fake: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The scores (N,) of real and of fake samples: in one pass, which is faster, if that gives the same result."""
         with self.cast(real):
             if self.critic_mixes_samples:
-                return critic(real).to(real.dtype), critic(fake).to(real.dtype)
-            real_scores, fake_scores = critic(torch.cat([real, fake])).to(real.dtype).split(len(real))
+                scored = at_condition(critic, condition)
+                return scored(real).to(real.dtype), scored(fake).to(real.dtype)
+            scored = at_condition(critic, None if condition is None else torch.cat([condition, condition]))
+            real_scores, fake_scores = scored(torch.cat([real, fake])).to(real.dtype).split(len(real))
         return real_scores, fake_scores
 
-    def generator_loss(self, generator: Network, critic: Network, latents: Tensor) -> tuple[Tensor, Figures]:
-        """The generator's loss on new `latents` (N, dim), and its figures."""
-        with self.cast(latents):
-            scores = critic(generator(latents)).to(latents.dtype)
+    def generator_loss(
+        self, generator: Network, critic: Network, inputs: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Figures]:
+        """The generator's loss on new `inputs` (N, dim), and its figures."""
+        with self.cast(inputs):
+            scores = at_condition(critic, condition)(generator(inputs)).to(inputs.dtype)
         loss = self.objective.generator_loss(scores)
         return loss, {"generator/loss": loss.detach()}
 
@@ -95,20 +104,26 @@ class Steps:
         real: Tensor,
         fake: Tensor,
         noise: Noise,
+        condition: Tensor | None = None,
     ) -> Figures:
         """Updates the critic once. The returned figures are from before the update."""
-        figures = self.differentiate(critic, self.critic_loss, real, fake, noise)
+        figures = self.differentiate(critic, self.critic_loss, real, fake, noise, condition)
         self.world.average_gradients(critic.parameters())
         optimizer.step()
         self.lipschitz.constrain(critic)
         return figures
 
     def generator_step(
-        self, generator: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, latents: Tensor
+        self,
+        generator: nn.Module,
+        critic: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        inputs: Tensor,
+        condition: Tensor | None = None,
     ) -> Figures:
         """Updates the generator once. The critic's parameters take no gradient."""
         critic.requires_grad_(False)
-        figures = self.differentiate(generator, self.generator_loss, critic, latents)
+        figures = self.differentiate(generator, self.generator_loss, critic, inputs, condition)
         critic.requires_grad_(True)
         self.world.average_gradients(generator.parameters())
         optimizer.step()

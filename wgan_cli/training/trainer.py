@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from wgan_cli.conditions import ConditionalDataset, Conditions
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz.base import Noise
@@ -29,7 +30,7 @@ class Trainer:
         self._share = world.share(config.training.batch_size)
         self.streams = Streams(config.seed, device)
         self.engine = engine(self.streams.all)
-        self.dataset = config.data.load(device)
+        self.dataset = config.load_data(device)
         self.batches = self.dataset.batches(config.training.batch_size, self.streams.data, self._share)
         torch.manual_seed(config.seed)  # networks are built on the CPU, so that every device has the same first weights
         self.networks = config.networks().to(device)
@@ -52,13 +53,20 @@ class Trainer:
         samples = self.config.training.batch_size // self.world.size
         return samples * max(map(parameter_count, (self.networks.generator, self.networks.critic)))
 
+    @property
+    def conditions(self) -> Conditions | None:
+        """Which conditions there are, if samples are asked for something."""
+        return self.dataset.conditions if isinstance(self.dataset, ConditionalDataset) else None
+
     def iterate(self) -> Outcome:
         """One iteration: `n_critic` critic steps and one generator step.
 
         Returns the figures of the last critic step and of the generator step, as tensors on the device, and the real
         and the fake batch of that critic step. Read them before the next iteration.
         """
-        self.batches.draw(self.config.training.n_critic)
+        conditional = self.config.condition is not None
+        # The generator step takes the conditions of one more batch.
+        self.batches.draw(self.config.training.n_critic + conditional)
         outcome = self.engine.execute(self._iteration)
         self.networks.update_average()
         self.step += 1
@@ -69,17 +77,21 @@ class Trainer:
         """The part of an iteration that runs on the device, with the same kernels each time."""
         networks, optimizers = self.networks, self.optimizers
         for number in range(self.config.training.n_critic):
-            real = self.batches.take(number)
-            fake = self.steps.fake(networks.generator, self._latents())
-            critic_figures = self.steps.critic_step(networks.critic, optimizers["critic"], real, fake, self._noise())
+            real, condition = self.batches.take(number), self.batches.condition(number)
+            fake = self.steps.fake(networks.generator, self._inputs(condition))
+            critic_figures = self.steps.critic_step(
+                networks.critic, optimizers["critic"], real, fake, self._noise(), condition
+            )
+        asked = None if condition is None else self.batches.condition(self.config.training.n_critic)
         generator_figures = self.steps.generator_step(
-            networks.generator, networks.critic, optimizers["generator"], self._latents()
+            networks.generator, networks.critic, optimizers["generator"], self._inputs(asked), asked
         )
-        return {**critic_figures, **generator_figures}, real, fake
+        return Outcome({**critic_figures, **generator_figures}, real, fake, condition)
 
-    def _latents(self) -> Tensor:
-        """This rank's share of new latents for a batch."""
-        return self.config.latent.draw(self.config.training.batch_size, self.streams.latents)[self._share]
+    def _inputs(self, condition: Tensor | None) -> Tensor:
+        """The generator's inputs for this rank's share of a batch: new latents, and the conditions of its samples."""
+        latents = self.config.latent.draw(self.config.training.batch_size, self.streams.latents)[self._share]
+        return latents if condition is None else torch.cat([latents, condition], 1)
 
     def _noise(self) -> Noise:
         """This rank's share of the strategy's random numbers for a batch."""
@@ -100,6 +112,7 @@ class Trainer:
             "optimizers": {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()},
             "streams": self.streams.state_dict(),
             "batches": self.batches.state_dict(),
+            "data": dict(self.dataset.state_dict()),
             "dropout": _dropout_state(self.device),
             "device": self.device.type,
         }
@@ -110,6 +123,10 @@ class Trainer:
         trained_on = state.get("device", self.device.type)
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
+        if not _equal(state.get("data", {}), self.dataset.state_dict()):
+            raise BadInputError(
+                "the data has changed since the run began; go on with the same files, or start a new run"
+            )
         try:
             self.networks.load_state_dict(state)
             for name, optimizer in self.optimizers.items():  # the config gives learning rates and other settings
@@ -149,6 +166,15 @@ class Trainer:
             "or look at lipschitz",
             ExitCode.DIVERGED,
         )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two trees of plain containers and tensors hold the same."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return bool(one == other)
 
 
 def _dropout_state(device: torch.device) -> dict[str, Tensor]:

@@ -1,0 +1,124 @@
+"""What runs logged over their iterations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wgan_cli.data import DataSpec
+from wgan_cli.data.pixels import Pixels
+from wgan_cli.errors import BadInputError
+from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """What is drawn of one run: its logged lines, its data, generated samples (N, *shape), its grids by iteration."""
+
+    name: str
+    lines: Sequence[Mapping[str, float]]
+    data: DataSpec
+    samples: Tensor | None
+    grids: Mapping[int, Pixels]
+
+
+# Title, unit, and figures of each panel: the first is drawn solid, the others dashed and dotted.
+_PANELS = (
+    ("gap: mean critic(real) − mean critic(fake)", "score", ("critic/gap", "critic/gap_heldout")),
+    ("W1: the critic's estimate, gap / Lipschitz constant, and the truth", "distance", ("critic/w1", "truth/w1")),
+    ("mean scores of real and fake samples", "score", ("critic/real", "critic/fake")),
+    ("Lipschitz constant: largest slope seen", "score / distance", ("critic/lipschitz",)),
+    ("penalty", "loss", ("critic/penalty",)),
+    ("mean of generated values", "value", ("samples/mean",)),
+    ("standard deviation of generated values", "value", ("samples/std",)),
+)
+_DASHES = ("-", "--", ":")
+
+
+def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
+    """A centred moving average over a tenth of the curve; near the ends, over the values that exist."""
+    window = np.ones(len(values) // 10 | 1)  # an odd width, so that nothing shifts
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
+    """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run.
+
+    Panels without figures are left out. Runs of plain values also show their density and the target's, runs of
+    images a row of grids through time.
+    """
+    from matplotlib.figure import Figure
+
+    logged = {name for run in runs for line in run.lines for name, value in line.items() if value}
+    panels = [panel for panel in _PANELS if logged.intersection(panel[2])]
+    plain = [run for run in runs if run.samples is not None]
+    strips = [run for run in runs if run.data.view != "pooled" and run.grids]
+    rows = (len(panels) + bool(plain) + 1) // 2
+    if not rows + len(strips):
+        raise BadInputError(f"{', '.join(run.name for run in runs)}: nothing is logged yet")
+    heights = [3.0] * rows + [2.4] * len(strips)
+    figure = Figure(figsize=(12, sum(heights)), dpi=100, layout="constrained")
+    cells = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    for i, (title, unit, names) in enumerate(panels):
+        _draw_panel(figure.add_subplot(cells[i // 2, i % 2]), title, unit, names, runs)
+    if plain:
+        _draw_densities(figure.add_subplot(cells[len(panels) // 2, len(panels) % 2]), runs)
+    for i, run in enumerate(strips):
+        _draw_strip(figure.add_subplot(cells[rows + i, :]), run)
+    return figure
+
+
+def _coloured(runs: Sequence[RunCurves]) -> list[tuple[RunCurves, str]]:
+    return [(run, RUN_COLOURS[i % len(RUN_COLOURS)]) for i, run in enumerate(runs)]
+
+
+def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs: Sequence[RunCurves]) -> None:
+    drawn = [name for name in names if any(name in line for run in runs for line in run.lines)]
+    for run, colour in _coloured(runs):
+        for name, dash in zip(drawn, _DASHES, strict=False):
+            points = [(line["step"], line[name]) for line in run.lines if name in line]
+            if not points:
+                continue
+            steps, values = zip(*points, strict=True)
+            what = [run.name] * (len(runs) > 1) + [name] * (len(drawn) > 1)
+            axes.plot(steps, values, dash, color=colour, linewidth=0.8, alpha=0.3)
+            axes.plot(steps, smoothed(values), dash, color=colour, linewidth=1.8, label=" ".join(what) or None)
+    for target in {run.data.targets[name] for run in runs for name in drawn if name in run.data.targets}:
+        axes.axhline(target, color=TARGET, linewidth=1, label="target")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("iteration")
+    finish(axes, unit)
+
+
+def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
+    for run, colour in _coloured(runs):
+        if run.samples is None:
+            continue
+        values = run.samples.flatten().double().cpu().numpy()
+        axes.hist(values, bins=60, density=True, histtype="step", color=colour, linewidth=1.5, label=run.name)
+        draw_target(axes, run.data, values.min(), values.max())
+    axes.set_title("density of generated values", fontsize=10)
+    axes.set_xlabel("value")
+    finish(axes, "probability density")
+
+
+def _draw_strip(axes: "Axes", run: RunCurves, most: int = 5) -> None:
+    """The run's grids, at most five of them, evenly through time."""
+    steps = sorted(run.grids)
+    chosen = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, min(most, len(steps)))]
+    height, width = run.grids[chosen[0]].shape[:2]
+    for i, step in enumerate(chosen):
+        left = i * 1.05 * width
+        axes.imshow(run.grids[step], extent=(left, left + width, 0, height), cmap="gray", vmin=0, vmax=255)
+        axes.text(left + width / 2, height * 1.02, f"iteration {step:,}", ha="center", va="bottom", fontsize=9)
+    axes.set_xlim(0, (len(chosen) - 1) * 1.05 * width + width)
+    axes.set_ylim(0, height * 1.1)
+    axes.set_axis_off()
+    axes.set_title(f"{run.name}: samples of the same seeds", fontsize=10)

@@ -1,0 +1,59 @@
+"""Transport plans between two sets of points."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from wgan_cli.plots.style import RUN_COLOURS, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
+    """Matrices of cost and mass between points x (N, D) and y (M, D); in two dimensions also the clouds and the plan.
+
+    Points are ordered along their first principal direction, so that the matrices show a structure.
+    """
+    from matplotlib.figure import Figure
+
+    x, y, plan = (tensor.detach().double().cpu() for tensor in (x, y, plan))
+    flat = x.shape[1] == 2
+    figure = Figure(figsize=(15 if flat else 10, 4.6), dpi=100, layout="constrained")
+    axes = figure.subplots(1, 3 if flat else 2)
+    centred = torch.cat([x, y]) - torch.cat([x, y]).mean(0)
+    along = torch.linalg.svd(centred, full_matrices=False).Vh[0]
+    rows, columns = (x @ along).argsort(), (y @ along).argsort()
+    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist") ** p
+    for ax, matrix, title, unit in (
+        (axes[0], cost, "cost matrix", f"‖x − y‖^{p:g}" if p != 1 else "‖x − y‖"),
+        (axes[1], plan, "coupling matrix", "mass moved"),
+    ):
+        image = ax.imshow(matrix[rows][:, columns].numpy(), cmap="viridis", aspect="auto", interpolation="nearest")
+        figure.colorbar(image, ax=ax, label=unit)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("points of B, along the main direction")
+        ax.set_ylabel("points of A, along the main direction")
+    if flat:
+        _draw_transport(axes[2], x, y, plan)
+    return figure
+
+
+def _draw_transport(axes: "Axes", x: Tensor, y: Tensor, plan: Tensor, most: int = 20_000) -> None:
+    """Two clouds in the plane, and lines between them: the more mass a line carries, the darker it is."""
+    from matplotlib.collections import LineCollection
+
+    heaviest = plan.flatten().sort(descending=True).indices[:most]
+    heaviest = heaviest[plan.flatten()[heaviest] > 1e-3 * plan.max()]
+    i, j = heaviest // plan.shape[1], heaviest % plan.shape[1]
+    strengths = (plan[i, j] / plan.max()).numpy()
+    lines = list(torch.stack([x[i], y[j]], dim=1).numpy())
+    axes.add_collection(LineCollection(lines, colors=[(0.35, 0.35, 0.35, s) for s in strengths], linewidths=0.8))
+    for points, colour, marker, name in ((x, RUN_COLOURS[0], "o", "A"), (y, RUN_COLOURS[1], "s", "B")):
+        axes.scatter(points[:, 0], points[:, 1], s=18, color=colour, marker=marker, label=name, zorder=2)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_title("transport: a line's strength is its mass", fontsize=10)
+    axes.set_xlabel("first value")
+    finish(axes, "second value")

@@ -1,0 +1,76 @@
+"""What all pictures share: colours, axes, rendering and saving. matplotlib is imported when a picture is drawn."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from wgan_cli.data import DataSpec
+from wgan_cli.data.pixels import Pixels
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: colour-blind readers can distinguish them. Black is kept for real samples and targets.
+TARGET, GENERATED = "#000000", "#E69F00"
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+
+
+def check_path(path: Path, option: str) -> None:
+    """Refuses what `save` could not write there, before anything is computed."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise BadInputError(f"{option} {path}: must end in .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise BadInputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Writes the figure as PNG, SVG or PDF, as the ending of `path` says: whole, or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    try:
+        write_atomically(path, content.getvalue())
+    except OSError as error:
+        raise WganError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Writes a picture (H, W, C) as PNG; one channel is grey. Raises `OSError` where it can't."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def rendered(figure: "Figure") -> Pixels:
+    """The figure as pixels (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def finish(axes: "Axes", unit: str) -> None:
+    """Labels the y-axis with its unit, and draws grid and legend."""
+    axes.set_ylabel(unit)
+    axes.grid(alpha=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
+    """The target's density where it is known and not negligible; labelled once, however many runs share it."""
+    grid = torch.linspace(low - (high - low) / 4 - 1, high + (high - low) / 4 + 1, 1000, dtype=torch.float64)
+    target = data.density(grid)
+    if target is not None:
+        shown = target > 1e-4 * target.max()
+        label = None if "target" in axes.get_legend_handles_labels()[1] else "target"
+        axes.plot(grid[shown].numpy(), target[shown].numpy(), color=TARGET, linewidth=2, label=label)
