@@ -56,8 +56,9 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def textbook(config: RunConfig, device: torch.device) -> Iterator[None]:
     """The loop of tutorials and popular repositories, one iteration for each `next`."""
-    generator = config.generator.build(config.latent, config.data.shape).to(device)
-    critic = config.critic.build(config.data.shape).to(device)
+    shape = config.data.sample_shape
+    generator = config.generator.build(config.latent, shape, bounded=config.data.is_bounded).to(device)
+    critic = config.critic.build(shape).to(device)
     for_generator, for_critic = (_default_optimizer(config, network) for network in (generator, critic))
     batches = _batches(config)
     while True:
@@ -104,7 +105,8 @@ def _batches(config: RunConfig) -> Iterator[Tensor]:
     """Batches of a DataLoader over torchvision's MNIST, or draws of the normal."""
     if not config.data.is_image:
         while True:
-            yield torch.randn(config.training.batch_size, *config.data.shape) * config.data.std + config.data.mean
+            draws = torch.randn(config.training.batch_size, *config.data.sample_shape)
+            yield draws * config.data.std + config.data.mean
     from torchvision import transforms
     from torchvision.datasets import MNIST
 
@@ -272,8 +274,9 @@ def compared(case: str, more: list[str], device: str, pairs: int, seconds: float
 def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, Any]]:
     """mnist_gp's convolutions over batch sizes, then over widths."""
     for batch, width in [(32, 64), (64, 64), (256, 64), (1024, 64), (4096, 64), (64, 32), (64, 128), (64, 256)]:
-        changed = [*CASES["mnist_gp conv"][1], f"training.batch_size={batch}", f"critic.width={width}", *more]
-        changed.append(f"generator.width={2 * width}")
+        changed = [*CASES["mnist_gp conv"][1], f"training.batch_size={batch}", *more]
+        changed.append(f"critic.channels=[{width}, {2 * width}]")
+        changed.append(f"generator.channels=[{2 * width}, {width}, {width // 2}]")
         found = in_a_fresh_process(changed, "mnist_gp", "wgan", device, seconds)
         rate = found["iterations_per_second"] * batch * load_config("mnist_gp").training.n_critic
         figures = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
