@@ -13,8 +13,8 @@ from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
 
 TINY_MNIST = (
-    "--set=generator.width=8",
-    "--set=critic.width=4",
+    "--set=generator.channels=[8, 4, 2]",
+    "--set=critic.channels=[4, 8]",
     "--set=training.batch_size=16",
     "--set=training.n_critic=2",
 )

@@ -31,15 +31,23 @@ STRATEGIES = ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}",
 
 
 def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
-    """Names and configs: the package's strategies on networks of both kinds, and those of `tests.strategies`."""
+    """Names and configs: the package's strategies on networks of both kinds, those of `tests.strategies`, and
+    conditions of both kinds, one of data that is streamed."""
     mlp = ("normal_gp", (*SMALL, "generator.hidden=[8]", "critic.hidden=[8, 8]", "critic.norm=layer"))
-    conv = ("mnist_gp", (*SMALL, "generator.width=4", "critic.width=2", f"data.root={mnist}"))
+    conv = ("mnist_gp", (*SMALL, "generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}"))
     for strategy in STRATEGIES:
         for name, changes in (mlp, conv):
             yield f"{name} {strategy}", load_config(name, [*changes, f"lipschitz={strategy}"])
     name, changes = mlp
     for lipschitz in (NearReal(shape=(1,)), Spectral()):
         yield f"{name} {lipschitz.kind}", load_config(name, changes).model_copy(update={"lipschitz": lipschitz})
+    yield "classes", load_config(conv[0], [*conv[1], "condition={kind: labels}"])
+    table = mnist / "table.csv"
+    if not table.exists():
+        rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).tolist()
+        table.write_text("\n".join(["x,y,z", *(",".join(map(str, row)) for row in rows)]))
+    data = (f"data={{kind: arrays, path: {table}, resident: false}}", "condition={kind: columns, names: [y]}")
+    yield "given columns, streamed", load_config(name, [*changes, *data])
 
 
 def train_cases(folder: Path, mnist: Path, world: World, states: Path | None = None) -> None:

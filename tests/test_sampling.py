@@ -8,15 +8,23 @@ from PIL import Image
 
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.sampling import check_out, write
 
 IMAGES = torch.linspace(-1, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 28, 28)
 NAMES = ["seed000003", "seed000004", "seed000009", "seed000010"]
 
 
+def untrained(name: str) -> LoadedRun:
+    """A run of a shipped config, before its first iteration."""
+    config = load_config(name)
+    networks = config.networks()
+    return LoadedRun(networks.sampler, networks.critic, config, 0, torch.device("cpu"), {})
+
+
 def test_plain_values_as_an_array(tmp_path: Path) -> None:
     samples = torch.randn(7, 1)
-    write(samples, [str(i) for i in range(7)], tmp_path / "s.npz", load_config("normal_gp"))
+    write(samples, [str(i) for i in range(7)], tmp_path / "s.npz", untrained("normal_gp"))
     with np.load(tmp_path / "s.npz") as file:
         assert file["samples"].dtype == np.float32
         assert file["samples"].tolist() == samples.tolist()
@@ -24,14 +32,14 @@ def test_plain_values_as_an_array(tmp_path: Path) -> None:
 
 
 def test_plain_values_as_a_picture(tmp_path: Path) -> None:
-    write(torch.randn(7, 1), [""] * 7, tmp_path / "s.png", load_config("normal_gp"))
+    write(torch.randn(7, 1), [""] * 7, tmp_path / "s.png", untrained("normal_gp"))
     assert Image.open(tmp_path / "s.png").size == (600, 400)
 
 
 def test_images_as_array_grid_and_folder(tmp_path: Path) -> None:
-    config = load_config("mnist_gp")
+    loaded = untrained("mnist_gp")
     for out in ("s.npz", "s.png", "folder"):
-        write(IMAGES, NAMES, tmp_path / out, config)
+        write(IMAGES, NAMES, tmp_path / out, loaded)
     with np.load(tmp_path / "s.npz") as file:
         assert file["samples"].shape == (4, 28, 28, 1)
         assert file["samples"].dtype == np.uint8
@@ -44,7 +52,7 @@ def test_images_as_array_grid_and_folder(tmp_path: Path) -> None:
 def test_a_folder_keeps_its_other_files(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine").write_text("mine")
-    write(IMAGES, NAMES, tmp_path / "folder", load_config("mnist_gp"))
+    write(IMAGES, NAMES, tmp_path / "folder", untrained("mnist_gp"))
     assert len(os.listdir(tmp_path / "folder")) == 5
     assert (tmp_path / "folder" / "mine").read_text() == "mine"
 
@@ -54,7 +62,7 @@ def test_a_folder_keeps_its_other_files(tmp_path: Path) -> None:
 )
 def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, out: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        check_out(tmp_path / out, load_config("normal_gp"))
+        check_out(tmp_path / out, untrained("normal_gp"))
 
 
 @pytest.mark.parametrize("out", ["s.npz", "s.png", "folder"])
@@ -66,5 +74,5 @@ def test_a_failed_write_is_one_error_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WganError, match=rf"--out .*{out}: can't be written \(No space left"):
-        write(IMAGES, NAMES, tmp_path / out, load_config("mnist_gp"))
+        write(IMAGES, NAMES, tmp_path / out, untrained("mnist_gp"))
     assert os.listdir(tmp_path) == []

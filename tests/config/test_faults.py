@@ -27,7 +27,7 @@ from tests.config.helpers import check_fault, faults
         ("weight: 10", "weight: -1", 6, ["lipschitz.weight: must be greater than 0"]),
         ("[0, 0.9]", "[0, 1.0]", 8, ["optimizer.generator.betas.1: must be less than 1"]),
         ("[0, 0.9]", "[0, 0.9, 1]", 8, ["optimizer.generator.betas: must have 2 items"]),
-        ("kind: normal", "kind: no", 2, ["data.kind: unknown: no", "allowed: normal, mnist"]),
+        ("kind: normal", "kind: no", 2, ["data.kind: unknown: no", "allowed: normal, points, arrays, images, mnist"]),
         ("{kind: adam, lr: 1e-4, betas: [0, 0.9]}", "{kind: adam}", 8, ["optimizer.generator.lr: is missing"]),
     ],
 )  # fmt: skip

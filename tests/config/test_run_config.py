@@ -11,8 +11,18 @@ from wgan_cli.config.load import load_config
     ("old", "new", "line", "parts"),
     [
         ("critic: {kind: mlp}", "critic: {kind: mlp, norm: batch}", 5, ["critic.norm: batch mixes", "layer or"]),
-        ("critic: {kind: mlp}", "critic: {kind: conv}", 5, ["critic.kind: conv needs images", "use mlp"]),
-        ("generator: {kind: mlp}", "generator: {kind: conv}", 4, ["generator.kind: conv needs images"]),
+        (
+            "critic: {kind: mlp}",
+            "critic: {kind: conv}",
+            5,
+            ["critic.kind: conv needs series, images", "use mlp"],
+        ),
+        (
+            "generator: {kind: mlp}",
+            "generator: {kind: conv}",
+            4,
+            ["generator.kind: conv needs series, images"],
+        ),
     ],
 )
 def test_each_impossible_pair_is_located(write: Write, old: str, new: str, line: int, parts: list[str]) -> None:

@@ -9,6 +9,8 @@ from tests.helpers import made_up_checksums
 from wgan_cli.config import shipped
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.cifar10 import Cifar10
+from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.mnist import MnistFiles
 from wgan_cli.errors import BadInputError
 from wgan_cli.training.trainer import Trainer
@@ -58,6 +60,10 @@ def test_each_trains_two_iterations(name: str, made_up_mnist: Path, monkeypatch:
         monkeypatch.setattr(type(config.data), "checksums", made_up_checksums(made_up_mnist))
         (made_up_mnist / "MNIST").rename(made_up_mnist / config.data.title)
         config = load_config(name, [f"data.root={made_up_mnist}", "training.batch_size=8"])
+    if isinstance(config.data, Cifar10):
+        images = Store.of(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8))
+        monkeypatch.setattr(Cifar10, "load", lambda *_: FiniteDataset(images, "data.split", images))
+        config = load_config(name, ["training.batch_size=2", "training.n_critic=1"])
     trainer = Trainer(config, torch.device("cpu"))
     before = [parameter.detach().clone() for parameter in trainer.networks.generator.parameters()]
     figures = [trainer.iterate()[0] for _ in range(2)]

@@ -10,7 +10,7 @@ from tests.data.conftest import NOBODY_LISTENS, Mirror
 from tests.helpers import made_up_checksums, write_made_up_mnist
 from wgan_cli.data import KINDS
 from wgan_cli.data.mnist import Mnist, MnistFiles
-from wgan_cli.data.resident import scale
+from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def test_the_files_are_read_gzipped_or_not(
         unpack(made_up_mnist / "MNIST" / "raw")
     spec = Mnist.model_validate({"root": str(made_up_mnist), "split": split})
     samples = spec.samples()
-    assert samples.shape == (count, *spec.shape)
+    assert samples.shape == (count, *spec.sample_shape)
     greys = torch.arange(grey, grey + count, dtype=torch.uint8)
     assert torch.equal(samples.amax((1, 2, 3)), scale(greys))
     assert samples.min() == -1
@@ -70,7 +70,7 @@ def test_real_mnist_is_what_lecun_published(real_mnist: Path) -> None:
     assert images.shape == (60_000, 1, 28, 28)
     assert (images.double().mean().item() + 1) / 2 == pytest.approx(0.1307, abs=1e-4)  # as every tutorial normalises
     assert labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert len(test.samples()) == test.size == 10_000
+    assert len(test.samples()) == test.sample_count == 10_000
 
 
 @pytest.mark.parametrize("kind", ALL_OF_ITS_FORMAT)

@@ -2,8 +2,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 
 from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
@@ -15,11 +17,16 @@ def _csv(path: Path) -> None:
     path.write_text("first,second\n" + "\n".join(",".join(map(str, row)) for row in VALUES))
 
 
+def _parquet(path: Path) -> None:
+    parquet.write_table(pyarrow.table({"first": VALUES[:, 0], "second": VALUES[:, 1]}), path)
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     ".npy": lambda path: np.save(path, VALUES),
     ".npz": lambda path: np.savez(path, samples=VALUES, seeds=np.arange(3)),
     ".pt": lambda path: torch.save(torch.from_numpy(VALUES), path),
     ".csv": _csv,
+    ".parquet": _parquet,
 }
 
 
@@ -54,8 +61,8 @@ def test_a_csv_needs_no_header(tmp_path: Path) -> None:
         ("x.npz", b"PK", r"can't be read as \.npz"),
         ("x.pt", b"junk", r"x\.pt: truncated, damaged, or not"),
         ("x.csv", b"a,b\n1,2\n3", r"can't be read as \.csv"),
-        ("x.csv", b"a,b\n", "holds no samples"),
-        ("x.csv", b"", "holds no samples"),
+        ("x.csv", b"a,b\n", r"can't be read as \.csv \(has no rows\)"),
+        ("x.csv", b"", r"can't be read as \.csv \(has no rows\)"),
         ("x.csv", b"1,2\n3,word\n", r"can't be read as \.csv"),
     ],
 )
@@ -74,8 +81,12 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, m
         ("x.npz", lambda path: np.savez(path, a=VALUES, b=VALUES), "no array `samples`, but a, b"),
         ("x.npy", lambda path: np.save(path, np.array(3.0)), "holds no samples"),
         ("x.npy", lambda path: np.save(path, np.zeros((0, 4))), "holds no samples"),
-        ("x.npy", lambda path: np.save(path, VALUES + 1j), "complex numbers"),
-        ("x.npy", lambda path: np.save(path, np.array(["word"])), r"can't be read as \.npy"),
+        (
+            "x.npy",
+            lambda path: np.save(path, VALUES + 1j),
+            "holds complex128 values; only booleans, whole and real",
+        ),
+        ("x.npy", lambda path: np.save(path, np.array(["word"])), "holds <U4 values; only booleans, whole"),
         ("x.pt", lambda path: torch.save({"samples": torch.ones(3)}, path), "holds a dict, not a tensor"),
     ],
 )

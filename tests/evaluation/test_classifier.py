@@ -5,26 +5,30 @@ import pytest
 import torch
 
 from tests.evaluation.helpers import bars
+from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.normal import Normal
-from wgan_cli.data.resident import ResidentDataset
 from wgan_cli.evaluation.classifier import Classifier, trained_classifier
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def dataset() -> ResidentDataset:
-    images, labels = bars(1000)
-    return ResidentDataset(images, "data.path", labels, *bars(200))
+def dataset() -> FiniteDataset:
+    return bars_dataset(1000, 200)
 
 
-def trained(dataset: ResidentDataset) -> Classifier:
+def bars_dataset(count: int, heldout: int, sign: float = 1) -> FiniteDataset:
+    (images, labels), (others, other_labels) = bars(count), bars(heldout)
+    return FiniteDataset(Store.of(sign * images), "data.path", Store.of(others), labels, other_labels)
+
+
+def trained(dataset: FiniteDataset) -> Classifier:
     classifier = trained_classifier(dataset, "bars", CPU)
     assert classifier is not None
     return classifier
 
 
-def test_the_classifier_learns_and_is_kept(dataset: ResidentDataset, cache: Path) -> None:
+def test_the_classifier_learns_and_is_kept(dataset: FiniteDataset, cache: Path) -> None:
     classifier = trained(dataset)
     assert classifier.name == "bars-cnn"
     assert classifier.accuracy > 0.95
@@ -39,15 +43,14 @@ def test_the_classifier_learns_and_is_kept(dataset: ResidentDataset, cache: Path
     assert again.accuracy == classifier.accuracy
 
 
-def test_each_set_of_samples_has_a_classifier_of_its_own(dataset: ResidentDataset, cache: Path) -> None:
-    for samples in (dataset.samples, -dataset.samples):
-        changed = ResidentDataset(samples[:50], "data.path", dataset.labels[:50], *bars(10))
-        trained_classifier(changed, "bars", CPU, epochs=1)
+def test_each_set_of_samples_has_a_classifier_of_its_own(cache: Path) -> None:
+    for sign in (1, -1):
+        trained_classifier(bars_dataset(50, 10, sign), "bars", CPU, epochs=1)
     assert len(list(cache.iterdir())) == 2
 
 
 def test_a_damaged_classifier_is_trained_again(
-    dataset: ResidentDataset, cache: Path, caplog: pytest.LogCaptureFixture
+    dataset: FiniteDataset, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained_classifier(dataset, "bars", CPU, epochs=0)
     (kept,) = cache.iterdir()
@@ -56,20 +59,17 @@ def test_a_damaged_classifier_is_trained_again(
     assert "training the classifier again" in caplog.text
 
 
-def test_training_it_leaves_the_callers_random_numbers_alone(dataset: ResidentDataset) -> None:
+def test_training_it_leaves_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    small = ResidentDataset(dataset.samples[:50], "data.path", dataset.labels[:50], *bars(10))
-    trained_classifier(small, "bars", CPU, epochs=1)
+    trained_classifier(bars_dataset(50, 10), "bars", CPU, epochs=1)
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(
-    dataset: ResidentDataset, cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_time(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache.write_text("a file")
-    small = ResidentDataset(dataset.samples[:50], "data.path", dataset.labels[:50], *bars(10))
+    small = bars_dataset(50, 10)
     with caplog.at_level(logging.WARNING, "wgan"):
         assert trained_classifier(small, "bars", CPU, epochs=1) is not None
     assert "the classifier can't be kept" in caplog.text

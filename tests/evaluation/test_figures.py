@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,11 +8,11 @@ from torch import nn
 from tests.evaluation.helpers import bars
 from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
-from wgan_cli.data.normal import Normal
+from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.classifier import Classifier
 from wgan_cli.evaluation.figures import class_figures, critic_figures, evaluate, set_distances
-from wgan_cli.networks import MlpCritic
-from wgan_cli.runs.loaded import load_run
+from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
+from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run
 
 CPU = torch.device("cpu")
@@ -27,11 +28,17 @@ def test_sets_of_images_are_apart_by_their_shift() -> None:
 
 
 def test_the_critic_is_measured_on_both_splits() -> None:
-    dataset = Normal(mean=3.0).load(CPU)
-    critic = MlpCritic(hidden=()).build((1,))
+    generator, critic = (
+        MlpGenerator(hidden=()).build(Latent(dim=4), (1,), bounded=False),
+        MlpCritic(hidden=()).build((1,)),
+    )
     with torch.no_grad():
         critic[1].weight.fill_(2.0)
-    found = critic_figures(critic, torch.zeros(5000, 1), dataset, torch.Generator().manual_seed(0))
+        for parameter in generator.parameters():
+            parameter.zero_()
+    config = load_config("normal_gp", ["data.mean=3.0", "latent.dim=4"])
+    loaded = LoadedRun(generator, critic, config, 0, CPU, {})
+    found = critic_figures(loaded, config.load_data(CPU), torch.Generator().manual_seed(0), 0, 5000)
     for split in ("train", "heldout"):
         assert found[f"critic/gap_{split}"] == pytest.approx(6, abs=0.2)  # the slope is 2 and the shift 3
         assert found[f"critic/lipschitz_{split}"] == pytest.approx(2)
@@ -82,3 +89,15 @@ def test_images_are_measured_against_held_out_ones(tmp_path: Path, made_up_mnist
     for name in ("truth/w1", "truth/sliced_w1", "truth/sinkhorn_divergence", "frechet/mnist-cnn"):
         assert figures[name] > figures[f"{name}_floor"]
     assert {"critic/gap_train", "critic/gap_heldout", "class_share/least"} <= figures.keys()
+
+
+@pytest.mark.parametrize("heldout", [2, 3])
+def test_sets_of_one_sample_are_refused(tmp_path: Path, heldout: int) -> None:
+    """They have no spread: figures would be NaN."""
+    np.save(tmp_path / "x.npy", np.arange(10.0)[:, None])
+    np.save(tmp_path / "other.npy", np.arange(heldout * 1.0)[:, None])
+    data = f"data={{kind: arrays, path: {tmp_path / 'x.npy'}, heldout: {tmp_path / 'other.npy'}}}"
+    config = load_config("normal_gp", [data, "training.iterations=1", "training.batch_size=4"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    with pytest.raises(BadInputError, match=f"at least 4 held-out samples .* the data has {heldout};"):
+        evaluate(loaded, 100, seed=0)

@@ -56,8 +56,8 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", b"", r"is not a \.npy, \.npz, \.pt, \.csv file, nor one of mnist:train"),
-        ("mnist:both", None, r"is not a \.npy, \.npz, \.pt, \.csv file, nor one of mnist:train"),
+        ("x.txt", b"", r"is not a \.npy, \.npz, \.pt, \.csv, \.parquet file, nor one of mnist:train"),
+        ("mnist:both", None, r"is not a \.npy, \.npz, \.pt, \.csv, \.parquet file, nor one of mnist:train"),
         ("x.csv", b"1,nan\n", "not finite"),
         ("x.csv", b"1,-inf\n", "not finite"),
     ],

@@ -17,7 +17,7 @@ from wgan_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PLAIN = ("generator.hidden=[8]", "critic.hidden=[8]", "training.batch_size=8", "training.n_critic=2")
-IMAGES = ("generator.width=4", "critic.width=2", "training.batch_size=8", "training.n_critic=2")
+IMAGES = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", "training.batch_size=8", "training.n_critic=2")
 
 
 class Nothing(LipschitzSpec):
@@ -105,7 +105,7 @@ def test_a_strategy_may_draw_noise_of_any_shape(images: bool, made_up_mnist: Pat
 
     shape = (1, 28, 28) if images else (1,)
     trainer = Trainer(config(Spy(shape=shape), mnist=made_up_mnist if images else None), CPU)
-    figures, _, _ = trainer.iterate()
+    figures = trainer.iterate().figures
     assert [noise.shape for noise in seen] == [(8, *shape)] * 2
     assert not torch.equal(*seen)
     assert figures["critic/penalty"] > 0

@@ -23,7 +23,7 @@ def test_parameter_count_of_a_known_network() -> None:
 
 
 def test_in_batches_evaluates_and_restores_training() -> None:
-    generator = MlpGenerator(hidden=(64,), dropout=0.5).build(Latent(dim=4), (8,))
+    generator = MlpGenerator(hidden=(64,), dropout=0.5).build(Latent(dim=4), (8,), bounded=False)
     latents = torch.randn(10, 4)
     assert torch.equal(in_batches(generator, latents), in_batches(generator, latents))
     torch.testing.assert_close(in_batches(generator, latents, batch_size=3), in_batches(generator, latents))

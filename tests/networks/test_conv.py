@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from wgan_cli.networks import ConvCritic, ConvGenerator, Latent
+from tests.networks.helpers import LATENT
+from wgan_cli.networks import ConvCritic, ConvGenerator
 
 IMAGES = [(1, 28, 28), (3, 32, 32), (2, 16, 24)]
 
@@ -9,25 +10,27 @@ IMAGES = [(1, 28, 28), (3, 32, 32), (2, 16, 24)]
 @pytest.mark.parametrize("shape", IMAGES)
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_convs_fit_any_image_whose_sides_divide_by_4(shape: tuple[int, ...], norm: str) -> None:
-    generator = ConvGenerator.model_validate({"width": 8, "norm": norm}).build(Latent(dim=5), shape)
-    samples = generator(torch.randn(4, 5))
+    generator = ConvGenerator.model_validate({"channels": (8, 4, 2), "norm": norm}).build(LATENT, shape, bounded=True)
+    samples = generator(torch.randn(4, LATENT.dim))
     assert samples.shape == (4, *shape)
-    assert ConvCritic(width=4).build(shape)(samples).shape == (4,)
+    assert ConvCritic(channels=(4, 8)).build(shape)(samples).shape == (4,)
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 28, 30), (3, 27, 28)])
 def test_convs_refuse_other_shapes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="use mlp"):
+    with pytest.raises(ValueError, match=r"(use|or) mlp"):
         ConvCritic().build(shape)
-    with pytest.raises(ValueError, match="use mlp"):
-        ConvGenerator().build(Latent(dim=5), shape)
+    with pytest.raises(ValueError, match=r"(use|or) mlp"):
+        ConvGenerator().build(LATENT, shape, bounded=False)
 
 
-def test_images_are_bounded() -> None:
-    samples = ConvGenerator(width=4).build(Latent(dim=3), (1, 8, 8))(torch.randn(64, 3) * 1000)
-    assert samples.abs().max() <= 1
+def test_bounded_samples_end_in_tanh_and_others_have_no_limit() -> None:
+    for bounded in (True, False):
+        generator = ConvGenerator(channels=(4, 2, 1)).build(LATENT, (1, 8, 8), bounded=bounded)
+        samples = generator(torch.randn(64, LATENT.dim) * 1000)
+        assert (samples.abs().max() <= 1).item() == bounded
 
 
 def test_a_conv_critics_score_has_no_bound() -> None:
-    scores = ConvCritic(width=4).build((1, 8, 8))(torch.randn(256, 1, 8, 8) * 1e6)
+    scores = ConvCritic(channels=(4, 8)).build((1, 8, 8))(torch.randn(256, 1, 8, 8) * 1e6)
     assert scores.abs().max() > 100

@@ -17,12 +17,13 @@ def networks(seed: int = 0, *, average: float | None = 0.9, lipschitz: Lipschitz
     """A small generator, with a state in its norm, and a small critic of images."""
     torch.manual_seed(seed)
     return Networks(
-        ConvGenerator(width=8, norm="batch"),
-        ConvCritic(width=4),
+        ConvGenerator(channels=(8, 4, 2), norm="batch"),
+        ConvCritic(channels=(4, 8)),
         lipschitz or GradientPenalty(),
         Latent(dim=4),
         (1, 8, 8),
-        average,
+        bounded=True,
+        average_decay=average,
     )
 
 
@@ -135,5 +136,6 @@ def test_a_critic_is_built_with_its_strategy_attached() -> None:
 
 
 def test_plain_values_need_no_convolution() -> None:
-    pair = Networks(MlpGenerator(hidden=(8,)), MlpCritic(hidden=(8,)), GradientPenalty(), Latent(dim=4), (3,))
+    specs = MlpGenerator(hidden=(8,)), MlpCritic(hidden=(8,)), GradientPenalty(), Latent(dim=4)
+    pair = Networks(*specs, (3,), bounded=False)
     assert outputs(pair.to(CPU))[0].shape == (8, 3)

@@ -25,7 +25,7 @@ def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunC
 
 def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
     """One of `CASES`: `mlp` trains on a normal, `conv` on the images in `mnist`."""
-    images = ("generator.width=4", "critic.width=2", f"data.root={mnist}")
+    images = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")
     plain = ("generator.hidden=[8]", "critic.hidden=[8]", "critic.norm=layer")
     name = "mnist_gp" if network == "conv" else "normal_gp"
     changes = images if network == "conv" else plain

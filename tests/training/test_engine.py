@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.helpers import CASES, CPU, STRATEGIES, apart, case, weights
@@ -44,12 +43,11 @@ class Replay:
         self.iteration, self.outcome = iteration, outcome
 
     def replay(self) -> None:
-        figures, *batches = self.iteration()
-        held, *held_batches = self.outcome
-        for name, value in figures.items():
-            held[name].copy_(value)
-        for here, batch in zip(held_batches, batches, strict=True):
-            here.copy_(batch)
+        new = self.iteration()
+        for name, value in new.figures.items():
+            self.outcome.figures[name].copy_(value)
+        self.outcome.real.copy_(new.real)
+        self.outcome.fake.copy_(new.fake)
 
 
 class GraphOnCpu(GraphEngine):
@@ -62,9 +60,10 @@ class GraphOnCpu(GraphEngine):
         return
 
     def warm_up(self, iteration: Callable[[], Outcome]) -> Outcome:
-        figures, real, fake = iteration()
-        self.outcome = {name: value.clone() for name, value in figures.items()}, real.clone(), fake.clone()
-        return figures, real, fake
+        outcome = iteration()
+        figures = {name: value.clone() for name, value in outcome.figures.items()}
+        self.outcome = Outcome(figures, outcome.real.clone(), outcome.fake.clone())
+        return outcome
 
     def capture(self, iteration: Callable[[], Outcome]) -> tuple[Any, Outcome]:
         self.captures += 1
@@ -170,13 +169,13 @@ def test_a_graph_is_captured_after_its_warm_up(monkeypatch: pytest.MonkeyPatch) 
     graph = GraphEngine([])
     monkeypatch.setattr(graph, "warm_up", lambda _: calls.append("warm-up"))
     monkeypatch.setattr(graph, "capture", lambda _: (calls.append("capture"), (Captured(), "outcome"))[1])
-    outcomes = [graph.execute(lambda: ({}, torch.ones(1), torch.ones(1))) for _ in range(5)]
+    outcomes = [graph.execute(lambda: Outcome({}, torch.ones(1), torch.ones(1))) for _ in range(5)]
     assert calls == ["warm-up"] * 3 + ["capture", "replay", "replay"]
     assert outcomes[3:] == ["outcome", "outcome"]
 
 
 def test_eager_execution_adds_nothing() -> None:
-    outcome: tuple[dict[str, Tensor], Tensor, Tensor] = {}, torch.ones(1), torch.ones(1)
+    outcome = Outcome({}, torch.ones(1), torch.ones(1))
     engine = Engine([])
     engine.reset()
     assert engine.execute(lambda: outcome) is outcome

@@ -19,7 +19,7 @@ def test_figures_agree_with_each_other(name: str, made_up_mnist: Path) -> None:
     trainer = Trainer(quick("normal_gp", *images), CPU)
     reporter = Reporter(trainer)
     for _ in range(4):
-        figures = reporter.figures(*trainer.iterate())
+        figures = reporter.figures(trainer.iterate())
         assert figures["critic/gap"] == pytest.approx(figures["critic/real"] - figures["critic/fake"], abs=1e-5)
         assert figures["critic/loss"] == pytest.approx(figures["critic/penalty"] - figures["critic/gap"], abs=1e-5)
         assert figures["critic/w1"] == pytest.approx(figures["critic/gap"] / figures["critic/lipschitz"])
@@ -44,8 +44,8 @@ def test_samples_are_generated_once_an_iteration() -> None:
     drawn: list[int] = []
     trainer.networks.sampler.register_forward_hook(lambda _, latents, __: drawn.append(len(latents[0])))
     for iteration in (1, 2):
-        batch_figures = trainer.iterate()
-        reporter.figures(*batch_figures)
+        outcome = trainer.iterate()
+        reporter.figures(outcome)
         reporter.picture()
         reporter.truth()
         assert sum(drawn) == iteration * Reporter.VALUES
@@ -55,9 +55,9 @@ def test_samples_are_generated_once_an_iteration() -> None:
 def test_no_samples_are_generated_for_figures_of_images(made_up_mnist: Path) -> None:
     trainer = Trainer(quick("normal_gp", f"data={{kind: mnist, root: {made_up_mnist}}}"), CPU)
     reporter = Reporter(trainer)
-    batch_figures = trainer.iterate()
+    outcome = trainer.iterate()
     trainer.networks.sampler.register_forward_hook(lambda *_: pytest.fail("generated"))
-    reporter.figures(*batch_figures)
+    reporter.figures(outcome)
 
 
 def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
@@ -72,10 +72,10 @@ def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
 @pytest.mark.parametrize("name", ["normal_gp", "normal512_clip"])
 def test_reports_never_change_training(name: str) -> None:
     trainer = Trainer(quick(name), CPU)
-    batch_figures = trainer.iterate()
+    outcome = trainer.iterate()
     before = copy.deepcopy(trainer.state_dict())
     reporter = Reporter(trainer)
-    reporter.figures(*batch_figures)
+    reporter.figures(outcome)
     reporter.picture()
     reporter.truth()
     assert differing(trainer.state_dict(), before) == []
@@ -85,9 +85,10 @@ def test_reports_never_change_training(name: str) -> None:
 
 def test_a_figure_that_is_not_finite_is_divergence() -> None:
     trainer = Trainer(quick(), CPU)
-    figures, real, fake = trainer.iterate()
+    outcome = trainer.iterate()
+    outcome.figures["critic/loss"] = torch.tensor(float("nan"))
     with pytest.raises(WganError, match=r"diverged: critic/loss is nan at iteration 1") as caught:
-        Reporter(trainer).figures({**figures, "critic/loss": torch.tensor(float("nan"))}, real, fake)
+        Reporter(trainer).figures(outcome)
     assert caught.value.exit_code == ExitCode.DIVERGED
 
 
@@ -105,12 +106,12 @@ def test_a_gap_that_stays_negative_is_explained_once(
     sided: str, warnings: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = Trainer(quick("normal_gp", f"lipschitz.sided={sided}"), CPU)
-    figures, real, fake = trainer.iterate()
+    outcome = trainer.iterate()
     reporter = Reporter(trainer)
 
     def report(*gaps: float) -> None:
         for gap in gaps:
-            reporter.figures({**figures, "critic/gap": torch.tensor(gap)}, real, fake)
+            reporter.figures(outcome._replace(figures={**outcome.figures, "critic/gap": torch.tensor(gap)}))
 
     report(*[-1.0] * (reporter.PATIENCE - 1), 1.0)
     assert not caplog.records  # it may pass
@@ -121,11 +122,11 @@ def test_a_gap_that_stays_negative_is_explained_once(
 
 def test_a_critic_without_slope_gives_no_estimate() -> None:
     trainer = Trainer(quick(), CPU)
-    figures, real, fake = trainer.iterate()
+    outcome = trainer.iterate()
     with torch.no_grad():
         for parameter in trainer.networks.critic.parameters():
             parameter.zero_()
-    reported = Reporter(trainer).figures(figures, real, fake)
+    reported = Reporter(trainer).figures(outcome)
     assert reported["critic/lipschitz"] == 0
     assert "critic/w1" not in reported
 

@@ -23,7 +23,7 @@ class Pair:
 
     def __init__(self, lr: float = 1e-3) -> None:
         torch.manual_seed(0)
-        self.generator = MlpGenerator(hidden=(16,)).build(Latent(dim=4), (3,))
+        self.generator = MlpGenerator(hidden=(16,)).build(Latent(dim=4), (3,), bounded=False)
         self.critic = MlpCritic(hidden=(16,)).build((3,))
         self.for_generator = torch.optim.SGD(self.generator.parameters(), lr=lr)
         self.for_critic = torch.optim.SGD(self.critic.parameters(), lr=lr)
@@ -125,7 +125,7 @@ def test_bfloat16_is_for_the_networks_alone(network: str, strategy: str, precisi
     trainer = Trainer(case(network, strategy, made_up_mnist, f"training.precision={precision}"), CPU)
     critic, seen = trainer.networks.critic, set()
     critic.register_forward_hook(lambda *args: seen.add(args[2].dtype))
-    figures, real, fake = trainer.iterate()
+    figures, real, fake, _ = trainer.iterate()
     expected = {torch.float32} if precision == "float32" else {torch.bfloat16}
     if "gp" in strategy:
         expected = expected | {torch.float32}  # the penalty's own pass

@@ -21,7 +21,7 @@ def asked(name: str, mnist: Path) -> RunConfig:
 
 def iterate(trainer: Trainer, count: int) -> list[Figures]:
     """The figures of the next iterations."""
-    return [{name: value.clone() for name, value in trainer.iterate()[0].items()} for _ in range(count)]
+    return [{name: value.clone() for name, value in trainer.iterate().figures.items()} for _ in range(count)]
 
 
 @pytest.mark.parametrize("name", ["normal_gp", "normal_clip", "normal512_clip", "images"])
@@ -76,10 +76,10 @@ def test_each_critic_step_has_fresh_real_samples_and_latents(monkeypatch: pytest
     seen: list[tuple[Tensor, Tensor]] = []
     step = Steps.critic_step
 
-    def spy(steps, critic, optimizer, real, fake, noise):
+    def spy(steps, critic, optimizer, real, fake, *others):
         assert not fake.requires_grad  # no generator graph in a critic step
         seen.append((real.clone(), fake.clone()))
-        return step(steps, critic, optimizer, real, fake, noise)
+        return step(steps, critic, optimizer, real, fake, *others)
 
     monkeypatch.setattr(Steps, "critic_step", spy)
     trainer = Trainer(quick("normal_clip", "training.n_critic=3"), CPU)

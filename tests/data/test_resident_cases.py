@@ -1,7 +1,10 @@
+"""Finite samples on the device: passes, held-out samples, labels and the truth."""
+
 import pytest
 import torch
 
-from wgan_cli.data.resident import ResidentDataset, scale
+from wgan_cli.data.finite import FiniteDataset, Store
+from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
 
 
@@ -15,20 +18,13 @@ def images(count: int, first: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture
-def dataset() -> ResidentDataset:
+def dataset() -> FiniteDataset:
     """96 images for training, 32 held out, in ten classes."""
-    return ResidentDataset(images(96), "data.split: x", torch.arange(96) % 10, images(32, 200), torch.arange(32) % 10)
+    samples, others = Store.of(images(96)), Store.of(images(32, 200))
+    return FiniteDataset(samples, "data.split: x", others, torch.arange(96) % 10, torch.arange(32) % 10)
 
 
-def test_bytes_are_scaled_and_other_values_left_alone() -> None:
-    scaled = scale(torch.tensor([0, 51, 255], dtype=torch.uint8))
-    assert scaled.dtype == torch.float32
-    assert scaled.tolist() == pytest.approx([-1, -0.6, 1])
-    values = torch.tensor([-7.0, 300.0], dtype=torch.float64)
-    assert scale(values) is values
-
-
-def test_a_pass_takes_each_sample_once_and_the_next_has_another_order(dataset: ResidentDataset) -> None:
+def test_a_pass_takes_each_sample_once_and_the_next_has_another_order(dataset: FiniteDataset) -> None:
     batches = dataset.batches(20, stream())
     one_pass = torch.cat([batches.next() for _ in range(4)])  # 96 images: the last 16 are dropped
     assert one_pass.shape == (80, 1, 2, 3)
@@ -37,7 +33,7 @@ def test_a_pass_takes_each_sample_once_and_the_next_has_another_order(dataset: R
     assert not torch.equal(batches.next(), one_pass[:20])
 
 
-def test_the_stream_continues_in_the_middle_of_a_pass(dataset: ResidentDataset) -> None:
+def test_the_stream_continues_in_the_middle_of_a_pass(dataset: FiniteDataset) -> None:
     batches = dataset.batches(32, stream())
     batches.next()
     state = batches.state_dict()
@@ -47,25 +43,25 @@ def test_the_stream_continues_in_the_middle_of_a_pass(dataset: ResidentDataset) 
     assert all(torch.equal(resumed.next(), batch) for batch in expected)
 
 
-def test_several_batches_can_be_drawn_at_once(dataset: ResidentDataset) -> None:
+def test_several_batches_can_be_drawn_at_once(dataset: FiniteDataset) -> None:
     one, other = dataset.batches(32, stream()), dataset.batches(32, stream())
     one.draw(4)
     assert all(torch.equal(one.take(number), other.next()) for number in range(4))
 
 
-def test_ranks_share_a_batch(dataset: ResidentDataset) -> None:
+def test_ranks_share_a_batch(dataset: FiniteDataset) -> None:
     whole = dataset.batches(32, stream())
     shares = [dataset.batches(32, stream(), share) for share in (slice(0, 16), slice(16, 32))]
     for _ in range(4):
         assert torch.equal(torch.cat([share.next() for share in shares]), whole.next())
 
 
-def test_a_batch_larger_than_the_data_is_refused(dataset: ResidentDataset) -> None:
+def test_a_batch_larger_than_the_data_is_refused(dataset: FiniteDataset) -> None:
     with pytest.raises(BadInputError, match=r"batch_size: 97 is larger than the 96 samples of data\.split: x"):
         dataset.batches(97, stream())
 
 
-def test_real_samples_are_different_and_held_out_ones_are_never_trained_on(dataset: ResidentDataset) -> None:
+def test_real_samples_are_different_and_held_out_ones_are_never_trained_on(dataset: FiniteDataset) -> None:
     for heldout, samples in ((False, images(96)), (True, images(32, 200))):
         drawn = dataset.real(20, stream(), heldout=heldout)
         assert drawn[:, 0, 0, 0].unique().numel() == 20
@@ -73,7 +69,7 @@ def test_real_samples_are_different_and_held_out_ones_are_never_trained_on(datas
     assert len(dataset.real(1000, stream(), heldout=True)) == 32
 
 
-def test_labels_stand_beside_their_samples(dataset: ResidentDataset) -> None:
+def test_labels_stand_beside_their_samples(dataset: FiniteDataset) -> None:
     for heldout, first in ((False, 0), (True, 200)):
         labelled = dataset.labelled(heldout=heldout)
         assert labelled is not None
@@ -82,7 +78,7 @@ def test_labels_stand_beside_their_samples(dataset: ResidentDataset) -> None:
         assert torch.equal((greys - first) % 10, labels)
 
 
-def test_the_truth_is_an_exact_distance_beside_its_floor(dataset: ResidentDataset) -> None:
+def test_the_truth_is_an_exact_distance_beside_its_floor(dataset: FiniteDataset) -> None:
     heldout = dataset.heldout()
     assert heldout is not None
     same = dataset.truth(heldout.flip(0))
@@ -96,7 +92,7 @@ def test_the_truth_is_an_exact_distance_beside_its_floor(dataset: ResidentDatase
 
 
 def test_data_without_held_out_samples_has_no_truth() -> None:
-    dataset = ResidentDataset(images(8), "data.path")
+    dataset = FiniteDataset(Store.of(images(8)), "data.path")
     assert dataset.truth(scale(images(8))) == {}
     assert dataset.heldout() is None
     assert dataset.labelled(heldout=False) is None

@@ -1,0 +1,150 @@
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from wgan_cli.data.base import WHOLE, Batches
+from wgan_cli.data.finite import Store
+from wgan_cli.data.streamed import AHEAD, StreamedPasses
+
+CPU = torch.device("cpu")
+SAMPLES = torch.arange(23 * 6, dtype=torch.float32).reshape(23, 2, 3)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batches(resident: bool, generator: torch.Generator, share: slice = WHOLE, size: int = 4) -> Batches:
+    store = Store.of(SAMPLES) if resident else Store(lambda chosen: SAMPLES[chosen], 23, CPU, is_resident=False)
+    return store.batches(size, generator, share)
+
+
+def taken(of: Batches, draws: list[int]) -> list[tuple[Tensor, Tensor]]:
+    """Batches and their indices, drawn so many at a time."""
+    found = []
+    for count in draws:
+        of.draw(count)
+        found += [(of.take(number).clone(), of.chosen(number).clone()) for number in range(count)]
+    return found
+
+
+def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, sum(one, ()), sum(other, ())))
+
+
+@pytest.mark.parametrize("share", [WHOLE, slice(0, 2), slice(2, 4), slice(1, 2)])
+@pytest.mark.parametrize("draws", [[1] * 17, [3] * 9, [2, 2, 2, 2, 2, 2, 2, 2]])
+def test_streamed_batches_are_resident_ones(share: slice, draws: list[int]) -> None:
+    one, other = stream(), stream()
+    resident, streamed = batches(True, one, share), batches(False, other, share)
+    for count in draws:  # several passes of 23 samples
+        assert same(taken(resident, [count]), taken(streamed, [count]))
+        assert torch.equal(one.get_state(), other.get_state())
+        assert resident.state_dict()["position"] == streamed.state_dict()["position"]
+        assert torch.equal(resident.state_dict()["pass"], streamed.state_dict()["pass"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 23),
+    st.integers(1, 3),
+    st.integers(0, 12),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_stream_goes_on_from_any_position(
+    size: int, count: int, before: int, from_resident: bool, into: bool
+) -> None:
+    generator = stream(5)
+    first = batches(from_resident, generator, size=size)
+    taken(first, [count] * before)
+    state, generator_state = first.state_dict(), generator.get_state()
+    expected = taken(first, [count] * 6)
+    other = stream(99)
+    resumed = batches(into, other, size=size)
+    taken(resumed, [count])  # has gathered ahead by now
+    if before:
+        other.set_state(generator_state)  # as `Streams` does, before the batches
+    resumed.load_state_dict(state)
+    assert same(taken(resumed, [count] * 6), expected)
+    assert torch.equal(other.get_state(), generator.get_state())
+
+
+def test_gathering_ahead_does_not_change_the_state() -> None:
+    gathered: list[int] = []
+    enough = threading.Event()
+
+    def gather(chosen: Tensor) -> Tensor:
+        gathered.append(len(chosen))
+        if len(gathered) >= 1 + (AHEAD + 1) * 2:
+            enough.set()
+        return SAMPLES[chosen]
+
+    generator = stream()
+    streamed = StreamedPasses(gather, 23, 4, generator, WHOLE)
+    streamed.draw(2)
+    state, generator_state = streamed.state_dict(), generator.get_state()
+    assert enough.wait(10)  # two iterations of two batches are there, beside the one that was drawn
+    assert streamed.state_dict()["position"] == state["position"] == 8
+    assert torch.equal(streamed.state_dict()["pass"], state["pass"])
+    assert torch.equal(generator.get_state(), generator_state)
+
+
+def test_batches_are_gathered_on_another_thread_two_iterations_ahead() -> None:
+    threads: list[str] = []
+
+    def gather(chosen: Tensor) -> Tensor:
+        threads.append(threading.current_thread().name)
+        return SAMPLES[chosen]
+
+    streamed = StreamedPasses(gather, 23, 4, stream(), WHOLE)
+    streamed.draw(1)
+    streamed.draw(1)
+    streamed.draw(1)
+    assert len(threads) >= 1 + 3  # the first tells the shape
+    assert len(threads) <= 1 + 3 + AHEAD
+    assert {name.startswith("data") for name in threads[1:]} == {True}
+
+
+def test_a_batch_stays_where_it_is_so_that_a_graph_can_read_it() -> None:
+    streamed = batches(False, stream())
+    streamed.draw(2)
+    places = [streamed.take(number).data_ptr() for number in range(2)]
+    for _ in range(20):
+        streamed.draw(2)
+    assert [streamed.take(number).data_ptr() for number in range(2)] == places
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_pass_takes_each_sample_once(resident: bool) -> None:
+    of = batches(resident, stream())
+    chosen = torch.cat([indices for _, indices in taken(of, [1] * 5)])  # 23 samples: the last 3 are dropped
+    assert chosen.unique().numel() == 20
+    samples = torch.cat([batch for batch, _ in taken(of, [5])])
+    assert samples.unique(dim=0).shape == (20, 2, 3)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_ranks_share_a_batch(resident: bool) -> None:
+    whole = taken(batches(True, stream()), [1] * 12)
+    shares = [taken(batches(resident, stream(), share), [1] * 12) for share in (slice(0, 1), slice(1, 4))]
+    joined = [tuple(torch.cat(parts) for parts in zip(*both, strict=True)) for both in zip(*shares, strict=True)]
+    assert same(whole, joined)  # type: ignore[arg-type]
+
+
+def test_a_failure_of_the_thread_is_raised_where_the_batch_is_drawn() -> None:
+    calls: list[int] = []
+
+    def gather(chosen: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) > 5:
+            raise OSError("the disk is gone")
+        return SAMPLES[chosen]
+
+    streamed = StreamedPasses(gather, 23, 4, stream(), WHOLE)
+    with pytest.raises(OSError, match="the disk is gone"):
+        [streamed.draw(1) for _ in range(6)]

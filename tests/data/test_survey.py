@@ -1,0 +1,209 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import Wgan
+from tests.data.pictures import COLOURS, encoded, noise, write_folder, zipped
+from wgan_cli.data import survey as survey_module
+from wgan_cli.data.survey import survey
+from wgan_cli.errors import BadInputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache folder, for this test alone."""
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+
+
+def table(count: int = 30) -> Any:
+    rng = np.random.default_rng(0)
+    return np.stack([rng.normal(50, 9, count), rng.integers(0, 5, count)], 1)
+
+
+def _csv(folder: Path) -> Path:
+    np.savetxt(folder / "x.csv", table(), delimiter=";", header="energy;hits", comments="")
+    return folder / "x.csv"
+
+
+def _npy(values: Any) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        np.save(folder / "x.npy", values)
+        return folder / "x.npy"
+
+    return write
+
+
+def _pt(folder: Path) -> Path:
+    torch.save(torch.randn(20, 1, 4, 4), folder / "x.pt")
+    return folder / "x.pt"
+
+
+SOURCES: dict[str, Callable[[Path], Path]] = {
+    "a table": _csv,
+    "numbers": _npy(np.arange(20)),
+    "series": _npy(np.random.default_rng(0).normal(size=(20, 2, 8)).astype(np.float32)),
+    "fields": _pt,
+    "volumes": _npy(np.random.default_rng(0).integers(0, 2, (20, 1, 3, 4, 5)).astype(bool)),
+    "pictures": lambda folder: write_folder(folder / "pictures"),
+    "classes": lambda folder: write_folder(folder / "pictures", 12, COLOURS),
+    "a zip": lambda folder: zipped(write_folder(folder / "pictures"), folder / "a name with spaces.zip"),
+}
+
+TINY = (
+    *("--set=generator.hidden=[4]", "--set=critic.hidden=[4]", "--set=latent.dim=2", "--set=training.iterations=1"),
+    *("--set=training.batch_size=4", "--set=training.n_critic=1", "--device=cpu"),
+)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_printed_line_trains(source: str, wgan: Wgan) -> None:
+    path = SOURCES[source](Path.cwd())
+    found = wgan("data", path.name)
+    assert found.code == 0, found.err
+    (line,) = (line for line in found.out.splitlines() if line.startswith("data: "))
+    written = wgan("configs", "mnist_mlp_gp").out.replace("data: {kind: mnist}", line)
+    assert line in written
+    Path("mine.yaml").write_text(written)
+    trained = wgan("train", "--config", "mine.yaml", *TINY)
+    assert trained.code == 0, trained.err
+    assert json.loads((Path(trained.out.strip()) / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_table_is_told_column_by_column(tmp_path: Path) -> None:
+    values = table()
+    facts = survey(_csv(tmp_path)).facts
+    assert (facts["kind"], facts["samples"], facts["shape"], facts["type"]) == ("arrays", 30, [2], "float64")
+    assert facts["missing"] == 0
+    assert facts["range"] == pytest.approx([values.min(), values.max()])
+    assert list(facts["columns"]) == ["energy", "hits"]
+    for column, cells in zip(values.T, facts["columns"].values(), strict=True):
+        assert cells["mean"] == pytest.approx(column.mean())
+        assert cells["std"] == pytest.approx(column.std())
+        assert (cells["least"], cells["greatest"]) == pytest.approx((column.min(), column.max()))
+    assert [cells["whole"] for cells in facts["columns"].values()] == [False, True]
+
+
+def test_missing_values_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = table()
+    values[3, 0] = values[4, 0] = np.nan
+    values[29, 1] = np.inf
+    monkeypatch.setattr(survey_module, "CHUNK", 8)  # four rows at a time
+    facts = survey(_npy(values)(tmp_path)).facts
+    assert facts["missing"] == 3
+    assert [cells["missing"] for cells in facts["columns"].values()] == [2, 1]
+    assert facts["range"] == pytest.approx([np.nanmin(values[:, 0:]), np.nanmax(values[:, 0])])
+    assert facts["columns"]["column 1"]["mean"] == pytest.approx(np.nanmean(values[:, 0]))
+
+
+def test_nothing_but_missing_values_is_told(tmp_path: Path) -> None:
+    facts = survey(_npy(np.full((9, 2), np.nan))(tmp_path)).facts
+    assert facts["missing"] == 18
+    assert "range" not in facts
+    assert facts["columns"] == {"column 1": {"missing": 9}, "column 2": {"missing": 9}}
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32])
+def test_shape_and_type_are_the_files(tmp_path: Path, dtype: Any) -> None:
+    facts = survey(_npy(np.ones((6, 3, 5), dtype))(tmp_path)).facts
+    assert (facts["samples"], facts["shape"], facts["type"]) == (6, [3, 5], np.dtype(dtype).name)
+    assert facts["range"] == [1, 1]
+    assert "columns" not in facts
+
+
+def test_wide_tables_are_told_in_short(tmp_path: Path) -> None:
+    facts = survey(_npy(np.zeros((5, 21)))(tmp_path)).facts
+    assert "columns" not in facts
+    assert len(survey(_npy(np.zeros((5, 20)))(tmp_path)).facts["columns"]) == 20
+
+
+def test_a_key_goes_into_the_line(tmp_path: Path, wgan: Wgan) -> None:
+    np.savez("x.npz", a=np.zeros((9, 1)), b=np.zeros((9, 2)))
+    assert "data: {kind: arrays, path: x.npz, key: b}" in wgan("data", "x.npz", "--key=b").out
+    refused = wgan("data", "x.npz")
+    assert refused.code == 2
+    assert "name one by `key`" in refused.err
+
+
+def test_pictures_are_told_by_size_mode_and_class(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "x", 6, ("red", "blue"))
+    noise(0, 70, 60).convert("L").save(folder / "red" / "grey.png")
+    (folder / "blue" / "junk.png").write_bytes(b"junk")
+    for path in (folder, zipped(folder, tmp_path / "x.zip")):
+        found = survey(path)
+        assert found.facts["kind"] == "images"
+        assert found.facts["samples"] == 8
+        assert found.facts["sizes"] == {"8 x 8": 6, "70 x 60": 1}
+        assert found.facts["modes"] == {"RGB": 6, "L": 1}
+        assert found.facts["unreadable"] == ["blue/junk.png"]
+        assert found.facts["classes"] == {"blue": 4, "red": 4}
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "line"),
+    [
+        ("L", 28, "size: 28, channels: 1}"),
+        ("1", 30, "size: 28, channels: 1}"),
+        ("RGB", 40, "size: 32}"),
+        ("RGBA", 64, "size: 64, channels: 4}"),
+        ("CMYK", 500, "size: 128}"),
+    ],
+)
+def test_the_line_has_a_size_and_channels_that_suit(tmp_path: Path, mode: str, side: int, line: str) -> None:
+    (tmp_path / "x").mkdir()
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    for i in range(3):
+        (tmp_path / "x" / f"{i}.png").write_bytes(encoded(Image.new(mode, (side, side + 20 * i)), form))
+    assert survey(tmp_path / "x").yaml_lines().endswith(line)
+
+
+def test_json_is_one_object(wgan: Wgan) -> None:
+    for source in ("a table", "classes"):
+        path = SOURCES[source](Path.cwd())
+        found = json.loads(wgan("data", path.name, "--json").out)
+        assert found["config"].startswith(f"data: {{kind: {found['kind']}, path: {path.name}")
+        assert found["samples"] in (30, 12)
+
+
+@pytest.mark.parametrize("source", ["a table", "series", "fields", "volumes", "classes"])
+def test_a_picture_of_some_samples_can_be_drawn(source: str, wgan: Wgan) -> None:
+    path = SOURCES[source](Path.cwd())
+    found = wgan("data", path.name, "--plot=x.png")
+    assert found.code == 0, found.err
+    pixels = np.asarray(Image.open("x.png").convert("L"))
+    assert min(pixels.shape) > 20
+    assert pixels.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "nothing", "nothing: is not a .npy, .npz, .pt, .csv, .parquet file"),
+        (lambda folder: folder / "nothing.npy", "nothing.npy: no such file"),
+        (lambda folder: folder, "holds no pictures"),
+        (_npy(np.zeros((0, 3))), "x.npy: holds no samples"),
+        (_npy(np.array(["a", "b"])), "x.npy: holds <U1 values; only booleans, whole and real numbers"),
+    ],
+)
+def test_what_can_not_be_read_is_named_and_nothing_written(
+    make: Callable[[Path], Path], message: str, wgan: Wgan
+) -> None:
+    path = make(Path.cwd())
+    before = sorted(Path.cwd().rglob("*"))
+    found = wgan("data", path, "--plot=y.png")
+    assert found.code == 2
+    assert message in found.err
+    assert found.out == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_a_folder_of_unreadable_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"junk")
+    with pytest.raises(BadInputError, match="none of its 1 pictures can be read"):
+        survey(tmp_path)

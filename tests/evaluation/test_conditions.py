@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import wgan_cli as package
+from tests.conftest import Wgan
+from wgan_cli.conditions import GivenColumns
+from wgan_cli.config.load import load_config
+from wgan_cli.evaluation.classifier import Classifier
+from wgan_cli.evaluation.figures import BINS, asked_class_share, bin_distances
+
+
+def columns(*names: str) -> GivenColumns:
+    width = len(names)
+    return GivenColumns(names, torch.zeros(1, width), torch.zeros(width), torch.ones(width), [[0.0, 1.0]] * width)
+
+
+def spread(count: int, seed: int = 0) -> Tensor:
+    """Numbers (count, 1) that fill [0, 1) evenly, in random order."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return (torch.arange(count, dtype=torch.float64)[order] / count)[:, None]
+
+
+def test_the_distance_within_each_tenth_is_that_of_a_shift() -> None:
+    condition = torch.cat([spread(200), spread(200, 1)])
+    real, other = condition[:200] * 100, condition[200:] * 100
+    shift = torch.where(condition[:200] < 0.5, 3.0, 7.0)
+    figures = bin_distances(columns("c"), real + shift, real, other, condition)
+    for number in range(BINS):
+        assert figures[f"condition/c/{number}/samples"] == 20
+        assert figures[f"condition/c/{number}/w1"] == pytest.approx(3 if number < 5 else 7, rel=1e-6)
+        assert figures[f"condition/c/{number}/w1_floor"] == pytest.approx(0, abs=1e-6)  # the same conditions again
+
+
+def test_every_sample_is_in_one_bin_of_each_column() -> None:
+    condition = torch.rand(600, 2, generator=torch.Generator().manual_seed(0))
+    real, other = torch.randn(300, 1), torch.randn(300, 1)
+    figures = bin_distances(columns("a", "b"), real, real, other, condition)
+    for name in ("a", "b"):
+        counts = [figures[f"condition/{name}/{number}/samples"] for number in range(BINS)]
+        assert sum(counts) == 300
+        assert set(counts) == {30}
+        assert all(figures[f"condition/{name}/{number}/w1"] == pytest.approx(0, abs=1e-6) for number in range(BINS))
+
+
+def test_a_column_of_few_values_has_a_bin_for_each() -> None:
+    condition = (torch.arange(80) % 2).double()[:, None]
+    real = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
+    figures = bin_distances(columns("flag"), real + 1, real, real, condition)
+    counts = [value for name, value in figures.items() if name.endswith("samples")]
+    assert counts == [20, 20]
+    assert [value for name, value in figures.items() if name.endswith("w1")] == pytest.approx([1, 1], rel=1e-6)
+
+
+def test_wrong_conditions_are_seen_where_all_samples_together_look_right() -> None:
+    """A generator that ignores its condition has the right law of all samples, but not that of any tenth."""
+    condition = torch.cat([spread(200), spread(200, 1)])
+    real, other = condition[:200] * 10, condition[200:] * 10
+    figures = bin_distances(columns("c"), real.flip(0), real, other, condition)
+    assert all(figures[f"condition/c/{number}/w1"] > 1 for number in range(BINS))
+
+
+def test_the_share_of_samples_of_the_class_asked_for() -> None:
+    classifier = Classifier("x", nn.Identity(), nn.Identity(), 1.0)  # the samples are its scores
+    found = torch.eye(4)[torch.tensor([0, 1, 2, 3, 0, 0, 0, 0])]
+    asked = torch.eye(4)[torch.tensor([0, 1, 2, 3, 1, 2, 0, 3])]
+    assert asked_class_share(classifier, found, asked) == {"condition/accuracy": 5 / 8}
+
+
+def test_a_run_with_given_columns_is_measured_bin_by_bin(tmp_path: Path, wgan: Wgan) -> None:
+    x = np.random.default_rng(0).uniform(size=400)
+    np.savetxt(tmp_path / "x.csv", np.stack([x, 2 * x], 1), delimiter=",", header="x,y", comments="")
+    config = load_config(
+        "normal_gp",
+        [
+            f"data={{kind: arrays, path: {tmp_path / 'x.csv'}, heldout: 0.5}}",
+            "condition={kind: columns, names: [x]}",
+            *("generator.hidden=[4]", "critic.hidden=[4]", "training.iterations=2", "training.batch_size=4"),
+        ],
+    )
+    run = package.train(config, tmp_path / "run", device="cpu")
+    done = wgan("evaluate", "--ckpt", run, "--num=100", "--json", "--device=cpu")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)
+    assert sum(figures[f"condition/x/{number}/samples"] for number in range(BINS)) == 100
+    for number in range(BINS):
+        assert figures[f"condition/x/{number}/w1"] > figures[f"condition/x/{number}/w1_floor"]  # it learned nothing yet
+    assert json.loads((run / "evaluation.json").read_text()) == figures

@@ -1,0 +1,39 @@
+import pytest
+
+from tests.plots.helpers import curves
+from wgan_cli.data.mnist import Mnist
+from wgan_cli.data.normal import Normal
+from wgan_cli.errors import BadInputError
+from wgan_cli.plots.curves import RunCurves, curves_figure, smoothed
+
+
+def test_smoothing_keeps_straight_lines_and_means() -> None:
+    assert smoothed([5.0] * 37).tolist() == pytest.approx([5.0] * 37)
+    line = [2.0 * i for i in range(60)]
+    assert smoothed(line)[5:-5].tolist() == pytest.approx(line[5:-5])
+    assert smoothed([1.0]).tolist() == [1.0]
+
+
+def test_runs_are_drawn_together_with_a_legend_and_their_targets() -> None:
+    runs = [
+        curves("one", Normal(mean=3.0), critic__gap=0.5, samples__mean=2.9, critic__penalty=0.0),
+        curves("other", Normal(mean=3.0), critic__gap=0.7, samples__mean=3.1, critic__penalty=0.0),
+    ]
+    panels = {axes.get_title(): axes for axes in curves_figure(runs).axes}
+    assert len(panels) == 3  # the gap, the mean, the densities: nobody has a penalty
+    mean = panels["mean of generated values"]
+    assert [text.get_text() for text in mean.get_legend().get_texts()] == ["one", "other", "target"]
+    assert [3.0, 3.0] in [list(line.get_ydata()) for line in mean.lines]
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels.values())
+
+
+def test_runs_without_figures_are_refused() -> None:
+    runs = [RunCurves(name, [], Normal(), None, {}) for name in ("one", "other")]
+    with pytest.raises(BadInputError, match="one, other: nothing is logged yet"):
+        curves_figure(runs)
+
+
+def test_grids_are_shown_through_time() -> None:
+    figure = curves_figure([curves("digits", Mnist(), critic__gap=1.0)])
+    strip = figure.axes[-1]
+    assert [text.get_text() for text in strip.texts] == [f"iteration {step}" for step in (1, 3, 5, 6, 8)]
