@@ -152,7 +152,6 @@ def sample(
     if sum((classes is not None, bool(given), given_from is not None)) > 1:
         raise BadInputError("--class, --given and --given-from: ask by one of them")
     loaded = load_run(ckpt, pick_device(device), raw=raw)
-    latent = loaded.config.latent
     path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
     if given_from is not None:
@@ -170,14 +169,9 @@ def sample(
         drawn = _parse_seeds(seeds) if seeds is not None else range(seed, seed + count)
     request = sampling.request(loaded, drawn, numbers, given or (), given_from)
     if interpolate is not None:
-        latents = latent.interpolate(first, last, count).repeat(len(request.seeds) // count, 1)
-        names = [f"{first}-{last}-{i:04d}" for i in range(len(request.seeds))]
-        condition = request.condition
-        if condition is None and loaded.conditions is not None:  # one for the whole path
-            condition = loaded.conditions.for_seeds(request.seeds)
-        samples = loaded.sample_latents(latents, condition)
+        names, samples = sampling.interpolated(loaded, first, last, count, request)
     else:
-        names, samples = list(request.names), loaded.sample(request.seeds, request.condition)
+        names, samples = request.names, loaded.sample(request.seeds, request.condition)
     sampling.write(samples, names, path, loaded, request.columns)
     typer.echo(path)
 

@@ -62,6 +62,18 @@ def request(
     return Request(seeds, _names(seeds))
 
 
+def interpolated(
+    loaded: LoadedRun, first: int, last: int, steps: int, request: Request
+) -> tuple[Sequence[str], Tensor]:
+    """Names and samples (N, *shape) on the path from seed `first` to seed `last`: `steps` for each requested class."""
+    latents = loaded.config.latent.interpolate(first, last, steps).repeat(len(request.seeds) // steps, 1)
+    condition = request.condition
+    if condition is None and loaded.conditions is not None:  # one for the whole path
+        condition = loaded.conditions.for_seeds(request.seeds)
+    names = [f"{first}-{last}-{i:04d}" for i in range(len(request.seeds))]
+    return names, loaded.sample_latents(latents, condition)
+
+
 def given_rows(path: Path) -> int:
     """The number of rows of a --given-from file: as many samples are drawn."""
     return len(open_samples(path).values)
