@@ -126,6 +126,12 @@ def test_wide_tables_are_told_in_short(tmp_path: Path) -> None:
 def test_a_key_goes_into_the_line(tmp_path: Path, wgan: Wgan) -> None:
     np.savez("x.npz", a=np.zeros((9, 1)), b=np.zeros((9, 2)))
     assert "data: {kind: arrays, path: x.npz, key: b}" in wgan("data", "x.npz", "--key=b").out
+    write_folder(Path("pictures"))
+    np.save("x.npy", np.zeros((9, 2)))
+    for path in ("x.npy", "pictures"):
+        refused = wgan("data", path, "--key=b")
+        assert refused.code == 2
+        assert f"{path}: --key is for .npz files alone; leave it out" in refused.err
     refused = wgan("data", "x.npz")
     assert refused.code == 2
     assert "name one by `key`" in refused.err

@@ -61,6 +61,8 @@ class Arrays(DataSpec):
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         if not self.paths:
             raise BadInputError("path: must name a file, or several")
+        if self.key is not None and not any(Path(path).suffix == ".npz" for path in self.paths):
+            raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
         files = self._open(self.paths)
         sample = files.sample
         if len(sample) > 4:

@@ -47,8 +47,6 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
     """
     if path.suffix not in _READERS:
         raise BadInputError(f"{path}: is not a {', '.join(ENDINGS)} file")
-    if key is not None and path.suffix != ".npz":
-        raise BadInputError(f"{path}: a key is for .npz files alone; leave it out")
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
     try:

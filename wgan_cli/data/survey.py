@@ -41,11 +41,15 @@ class Survey:
 def survey(path: Path, key: str | None = None) -> Survey:
     """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
     if path.is_dir() or path.suffix == ".zip":
+        if key is not None:
+            raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
         return _survey_pictures(path)
     return _survey_array(path, key)
 
 
 def _survey_array(path: Path, key: str | None) -> Survey:
+    if key is not None and path.suffix != ".npz":
+        raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
     file = open_samples(path, key)
     values = file.values
     sample = values.shape[1:] or (1,)

@@ -36,10 +36,15 @@ class Reporter:
         count = -(-self.VALUES // math.prod(data.sample_shape)) if data.view == "pooled" else self.TRUTH
         self._inputs = generator_inputs(trainer.config.latent, trainer.conditions, range(count)).to(trainer.device)
         self._grid = self._grid_inputs(trainer.conditions)
-        self._real = trainer.dataset.whole(self.REAL, torch.Generator().manual_seed(0), heldout=True)
+        self._real = None if data.is_image else self._shown()
         self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
+
+    def _shown(self) -> Tensor:
+        """Real samples for pictures: few where one is large, as they stay on the device."""
+        count = self.REAL if len(self._trainer.config.data.sample_shape) == 1 else self.GRID
+        return self._trainer.dataset.whole(count, torch.Generator().manual_seed(0), heldout=True)
 
     def samples(self) -> Tensor:
         """Samples of the seeds 0, 1, 2, ..., generated at most once per iteration, and only if something needs them.
@@ -72,10 +77,10 @@ class Reporter:
         if trainer.conditions is not None:  # the critic's surface depends on the condition
             condition = self._inputs[: len(samples), trainer.config.latent.dim :]
             samples = trainer.config.joined(samples, condition)
-            return picture(Scene(samples, data, self._decode, None if data.is_image else self._real))
+            return picture(Scene(samples, data, self._decode, self._real))
         critic = trainer.networks.critic.eval()
         try:
-            return picture(Scene(samples, data, self._decode, None if data.is_image else self._real, critic))
+            return picture(Scene(samples, data, self._decode, self._real, critic))
         finally:
             critic.train()
 
