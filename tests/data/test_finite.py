@@ -112,3 +112,9 @@ def test_data_without_held_out_samples_has_no_truth() -> None:
 
 def test_what_a_checkpoint_needs_is_kept(dataset: FiniteDataset) -> None:
     assert dataset.state_dict() == {"samples": 96}
+
+
+def test_a_batch_may_hold_all_samples() -> None:
+    samples = values(6)
+    batch = FiniteDataset(Store.of(samples), "data.path").batches(6, stream()).next()
+    assert torch.equal(batch[batch[:, 0].argsort()], samples)

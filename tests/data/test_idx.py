@@ -59,3 +59,10 @@ def test_a_damaged_file_is_named_and_kept(tmp_path: Path, damage: str, checksum_
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"x-ubyte: can't be read \(No such file"):
         read_idx(tmp_path / "x-ubyte", Checksum(""))
+
+
+@pytest.mark.parametrize("content", [CONTENT[:3], CONTENT[:2], b"abcd" + CONTENT[4:]])
+def test_a_file_that_is_no_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x-ubyte").write_bytes(content)
+    with pytest.raises(BadInputError, match="not a whole idx file"):
+        read_idx(tmp_path / "x-ubyte", Checksum(""))

@@ -14,6 +14,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.checkpoints import (
+    CHECKPOINT_FORMAT,
     CheckpointWriter,
     checkpoint_config,
     checkpoints,
@@ -186,3 +187,8 @@ def test_missing_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="holds no checkpoint"):
         find_checkpoint(str(tmp_path))
     assert read_newest(tmp_path) is None
+
+
+def test_the_format_is_that_of_older_versions() -> None:
+    """Raise it only if checkpoints of an older version can't be read any more, and say so in the changelog."""
+    assert CHECKPOINT_FORMAT == 2

@@ -247,3 +247,11 @@ def test_a_damaged_newest_checkpoint_never_costs_the_good_one(run: Path) -> None
         opened.checkpoint({}, 1)
     assert find_checkpoint(str(run))["step"] == 1
     assert newest.with_suffix(".pt.damaged").is_file()
+
+
+def test_a_closed_folder_takes_no_more_figures(empty: Path, config: RunConfig) -> None:
+    with RunFolder(empty, config, 0, CPU) as folder:
+        folder.scalars({"critic/gap": 1.0}, 1)
+    with pytest.raises(ValueError, match="closed file"):
+        folder.scalars({"critic/gap": 2.0}, 2)
+    assert [line["step"] for line in metrics(empty)] == [1]
