@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers import made_up_checksums, write_made_up_mnist
-from wgan_cli import cli
+from tests.helpers import exit_code, made_up_checksums, write_made_up_mnist
 from wgan_cli.data.mnist import Mnist
 
 torch.set_num_threads(1)  # networks here are so small that a second thread costs more than it gives
@@ -35,12 +34,10 @@ def wgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     monkeypatch.chdir(work)
 
     def call(*arguments: object) -> Result:
-        monkeypatch.setattr("sys.argv", ["wgan", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
+        code = exit_code(*map(str, arguments))
         captured = capfd.readouterr()
-        return Result(int(stop.value.code or 0), captured.out, captured.err)
+        return Result(code, captured.out, captured.err)
 
     return call
 

@@ -3,14 +3,18 @@
 import gzip
 import hashlib
 import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
+from wgan_cli import cli
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
+from wgan_cli.training.signals import Signals
 
 TINY_MNIST = (
     "--set=generator.channels=[8, 4, 2]",
@@ -67,3 +71,15 @@ def made_up_checksums(root: Path) -> dict[str, Checksum]:
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def exit_code(*arguments: str) -> int:
+    """Runs `wgan` with these arguments in this process, whose signals are handled as before afterwards."""
+    before = {number: signal.getsignal(number) for number in Signals.CAUGHT}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["wgan", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return int(stop.value.code or 0)

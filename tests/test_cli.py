@@ -366,6 +366,26 @@ def test_a_signal_saves_and_exits_75_and_the_same_line_goes_on(wgan: Wgan, numbe
     assert [line["step"] for line in metrics(Path("run"))] == list(range(1, step + 3))
 
 
+@pytest.mark.parametrize(("at_first", "code"), [("", 0), ("os.kill(os.getpid(), signal.SIGUSR1)", 75)])
+def test_a_late_signal_changes_no_exit_code(tmp_path: Path, at_first: str, code: int) -> None:
+    """Slurm repeats its signals; one may come after the run has ended, and before the process has."""
+    script = f"""
+import atexit, os, signal, sys
+from wgan_cli import cli
+from wgan_cli.training.trainer import Trainer
+iterate = Trainer.iterate
+def iterated(trainer):
+    {at_first}
+    return iterate(trainer)
+Trainer.iterate = iterated
+atexit.register(lambda: [os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGUSR1)])
+cli.main()
+"""
+    line = ["train", "--config=normal_gp", *QUICK, f"--out={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, "-c", script, *line], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+
+
 def test_a_full_disk_is_one_clear_error_and_keeps_every_checkpoint(wgan: Wgan) -> None:
     train(wgan, "--out", "run")
     before = {path: path.read_bytes() for path in Path("run/checkpoints").iterdir()}

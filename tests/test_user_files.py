@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import made_up_checksums, write_made_up_mnist
-from wgan_cli import cli
+from tests.helpers import exit_code, made_up_checksums, write_made_up_mnist
 from wgan_cli.data.mnist import Mnist
 
 TINY = ("--device=cpu", "--set=training.iterations=2", "--set=training.batch_size=4", "--set=generator.hidden=[4]")
@@ -116,14 +115,6 @@ def home(thing: str, name: str) -> Iterator[Path]:
     finally:
         os.chdir(before)
         shutil.rmtree(root)
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["wgan", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

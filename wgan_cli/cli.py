@@ -90,7 +90,13 @@ def train(
     chosen = pick_device(device, world.local_rank if world.size > 1 else None)
     with joined(world, chosen):
         path = train_run(
-            resolved, chosen, out=out and out.expanduser(), name=Path(config).stem, resume=resume, world=world
+            resolved,
+            chosen,
+            out=out and out.expanduser(),
+            name=Path(config).stem,
+            resume=resume,
+            world=world,
+            process_ends=True,
         )
     if world.is_first:
         typer.echo(path)

@@ -16,8 +16,8 @@ class Signals:
     CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
     def __init__(self, *, process_ends: bool = False) -> None:
-        """`process_ends` says that the process ends after a request to stop: repeated signals are then ignored, so
-        that they can't kill it on its way out."""
+        """`process_ends` says that the process ends after the run: signals other than SIGINT are ignored from then on,
+        so that a late one can't replace its exit code, which says whether the state was saved."""
         self.received: signal.Signals | None = None
         self._process_ends = process_ends
 
@@ -28,10 +28,9 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        stops = self._process_ends and self.received is not None
-        ignored = [number for number in self.CAUGHT if number != signal.SIGINT] if stops else []
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if number in ignored else handler)
+            is_ignored = self._process_ends and number != signal.SIGINT
+            signal.signal(number, signal.SIG_IGN if is_ignored else handler)
 
     def on_any_rank(self, world: World) -> signal.Signals | None:
         """The signal that any rank has received, or None. The result is the same on every rank."""
