@@ -4,13 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import wgan_cli as package
 from tests.conftest import Wgan
 from wgan_cli.conditions import GivenColumns
 from wgan_cli.config.load import load_config
-from wgan_cli.evaluation.classifier import Classifier
 from wgan_cli.evaluation.figures import BINS, asked_class_share, bin_distances
 
 
@@ -65,10 +64,11 @@ def test_wrong_conditions_are_seen_where_all_samples_together_look_right() -> No
 
 
 def test_the_share_of_samples_of_the_class_asked_for() -> None:
-    classifier = Classifier("x", nn.Identity(), nn.Identity(), 1.0)  # the samples are its scores
-    found = torch.eye(4)[torch.tensor([0, 1, 2, 3, 0, 0, 0, 0])]
+    found, real = torch.tensor([0, 1, 2, 3, 0, 0, 0, 0]), torch.tensor([0, 1, 2, 3, 1, 2, 0, 0])
     asked = torch.eye(4)[torch.tensor([0, 1, 2, 3, 1, 2, 0, 3])]
-    assert asked_class_share(classifier, found, asked) == {"condition/accuracy": 5 / 8}
+    shares = {"condition/accuracy": 5 / 8, "condition/accuracy_floor": 7 / 8}
+    assert asked_class_share(lambda samples: samples, found, real, asked) == shares
+    assert asked_class_share(lambda samples: samples, found, real, None) == {}
 
 
 def test_a_run_with_given_columns_is_measured_bin_by_bin(tmp_path: Path, wgan: Wgan) -> None:

@@ -175,6 +175,20 @@ class DataSpec(Choice, ABC):
         """The names of a vector's values, where they have some."""
         return None
 
+    @property
+    def channel_data(self) -> "DataSpec | None":
+        """The kind of image with classes that each channel of a sample is one of, if they are independent."""
+        return None
+
+    def centres(self, device: torch.device | None = None) -> Tensor | None:
+        """The centres of the modes (modes, *shape), if the data is a mixture of normals of one spread, `noise`."""
+        return None
+
+    @property
+    def noise(self) -> float:
+        """The spread of each mode, where there are `centres`."""
+        raise TypeError(f"{self.kind} has no modes")
+
     def density(self, x: Tensor) -> Tensor | None:
         """The target's probability density at each value of `x`, if it is known in closed form."""
         return None

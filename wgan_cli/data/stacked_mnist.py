@@ -40,6 +40,10 @@ class StackedMnist(DataSpec):
         return tuple(f"{number:03d}" for number in range(1000))
 
     @property
+    def channel_data(self) -> DataSpec:
+        return Mnist(root=self.root)
+
+    @property
     def sample_count(self) -> int | None:
         return self.triples
 

@@ -32,10 +32,19 @@ class Classifier:
     """Part of the names of figures, such as `frechet/mnist-cnn`."""
     features: nn.Module
     """Images (N, C, H, W) to its last hidden layer (N, 64)."""
-    head: nn.Module
+    head: nn.Linear
     """Features (N, 64) to logits (N, classes)."""
     accuracy: float
     """The share of held-out samples whose class is predicted correctly."""
+
+    @property
+    def count(self) -> int:
+        """The number of classes."""
+        return self.head.out_features
+
+    def classes(self, images: Tensor) -> Tensor:
+        """The predicted classes (N,)."""
+        return in_batches(self.head, in_batches(self.features, images)).argmax(1)
 
 
 def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs: int = 3) -> Classifier | None:
@@ -59,7 +68,9 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
             _fit(network, *train, epochs)
             _write_cache(network, cache)
     accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).double().mean().item()
-    return Classifier(name, network[:-1], network[-1], accuracy)
+    head = network[-1]
+    assert isinstance(head, nn.Linear)
+    return Classifier(name, network[:-1], head, accuracy)
 
 
 def _network(shape: torch.Size, classes: int) -> nn.Sequential:

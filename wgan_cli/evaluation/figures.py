@@ -4,15 +4,17 @@ A floor is the same figure between two equally large sets of real samples: the v
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from wgan_cli import transport
 from wgan_cli.conditions import Classes, ConditionalDataset, GivenColumns
-from wgan_cli.data import Dataset
+from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.classifier import MOST_CLASSES, Classifier, trained_classifier
+from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.lipschitz.bound import estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene
@@ -43,16 +45,33 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     figures |= {"samples/mean": fake.mean().item(), "samples/std": fake.std().item()}
     exact = _beside_floor(lambda x, _: _numbers(dataset.exact_distances(x)), fake, real, other)
     figures |= exact or _beside_floor(set_distances, fake, real, other)
-    classes = len(loaded.config.data.class_names)  # known before the data is gathered for it
-    is_taught = 2 <= classes <= MOST_CLASSES
-    classifier = trained_classifier(dataset, loaded.config.data.kind, loaded.device) if is_taught else None
-    if classifier is not None:
-        figures |= class_figures(classifier, fake, real, other)
-        if isinstance(loaded.conditions, Classes) and asked is not None:
-            figures |= _beside_floor(lambda x, _: asked_class_share(classifier, x, asked), fake, real, real)
+    data = loaded.config.data
+    centres = data.centres()
+    if centres is not None:
+        figures |= _beside_floor(lambda x, _: normal_modes(x, centres, data.noise), fake, real, other)
+    asked_class = asked if isinstance(loaded.conditions, Classes) else None
+    if data.channel_data is not None:
+        figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
+    elif 2 <= len(data.class_names) <= MOST_CLASSES:  # known before the data is gathered for a classifier
+        classifier = trained_classifier(dataset, data.kind, loaded.device)
+        if classifier is not None:
+            figures |= class_figures(classifier, fake, real, other)
+            figures |= asked_class_share(classifier.classes, fake, real, asked_class)
     if isinstance(loaded.conditions, GivenColumns) and condition is not None:
         figures |= bin_distances(loaded.conditions, fake, real, other, condition)
     return figures | critic_figures(loaded, dataset, generator, seed, count)
+
+
+def _channel_figures(
+    data: DataSpec, device: torch.device, fake: Tensor, real: Tensor, other: Tensor, asked: Tensor | None
+) -> Figures:
+    """The modes of samples whose channels are one image with a class each."""
+    assert data.channel_data is not None
+    classifier = trained_classifier(data.channel_data.load(device), data.channel_data.kind, device)
+    assert classifier is not None
+    classes = partial(stacked_classes, classifier)
+    figures = _beside_floor(lambda x, _: class_modes(classes(x), len(data.class_names)), fake, real, other)
+    return figures | asked_class_share(classes, fake, real, asked)
 
 
 def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
@@ -75,10 +94,17 @@ def _generated(loaded: LoadedRun, seed: int, count: int, condition: Tensor | Non
     return loaded.generate(loaded.config.latent.from_seeds(range(seed, seed + count)), condition)
 
 
-def asked_class_share(classifier: Classifier, samples: Tensor, asked: Tensor) -> Figures:
-    """The share of samples that the classifier takes for the class they were asked to be, one-hot (N, classes)."""
-    scores = in_batches(classifier.head, in_batches(classifier.features, samples))
-    return {"condition/accuracy": (scores.argmax(1) == asked.argmax(1)).double().mean().item()}
+def asked_class_share(classes: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor, asked: Tensor | None) -> Figures:
+    """The share of samples that `classes` takes for the class they were asked to be, one-hot (N, classes).
+
+    `real` are real samples of these classes. Empty if none was asked for.
+    """
+    if asked is None:
+        return {}
+    number = asked.argmax(1)
+    return _beside_floor(
+        lambda x, _: {"condition/accuracy": (classes(x) == number).double().mean().item()}, fake, real, real
+    )
 
 
 BINS = 10
