@@ -64,12 +64,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("data"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", type=int, help="in each file [default: thousands]")
     arguments = parser.parse_args()
+    samples = arguments.samples
     writers: dict[str, Callable[[Path, np.random.Generator], None]] = {
-        "table.csv": lambda path, chance: write_csv(path, table(ROWS, chance)),
-        "given.csv": lambda path, chance: write_csv(path, given(GIVEN_ROWS, chance)),
-        "series.npy": lambda path, chance: np.save(path, series(ROWS, chance)),
-        "field.npy": lambda path, chance: np.save(path, fields(FIELDS, chance)),
+        "table.csv": lambda path, chance: write_csv(path, table(samples or ROWS, chance)),
+        "given.csv": lambda path, chance: write_csv(path, given(samples or GIVEN_ROWS, chance)),
+        "series.npy": lambda path, chance: np.save(path, series(samples or ROWS, chance)),
+        "field.npy": lambda path, chance: np.save(path, fields(samples or FIELDS, chance)),
     }
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name, write in writers.items():

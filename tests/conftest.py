@@ -1,6 +1,8 @@
 """What several rooms' tests need: the command line in-process, and MNIST, real or made up."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,15 @@ def made_up_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = write_made_up_mnist(tmp_path / "made_up")
     monkeypatch.setattr(Mnist, "checksums", made_up_checksums(root))
     return root
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `data` has the files of the shipped examples, with 60 samples each."""
+    folder = tmp_path_factory.mktemp("examples")
+    script = Path(__file__).parents[1] / "scripts" / "make_examples.py"
+    subprocess.run([sys.executable, script, folder / "data", "--samples", "60"], check=True, stdout=subprocess.DEVNULL)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,10 @@ def test_overrides_go_through_the_same_checks(good: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_a_config_that_is_written_is_read_back(name: str, write: Write) -> None:
+def test_a_config_that_is_written_is_read_back(
+    name: str, write: Write, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(examples)
     config = load_config(name)
     assert load_config(write(config.to_yaml())) == config
     assert config_from_dict(json.loads(json.dumps(config.to_dict())), "a checkpoint") == config
