@@ -386,6 +386,19 @@ cli.main()
     assert done.returncode == code, done.stderr
 
 
+@pytest.mark.parametrize("command", ["data", "distance"])
+def test_a_reader_that_ends_early_costs_no_picture(tmp_path: Path, command: str) -> None:
+    """As in `wgan data x.npy --plot x.png | head -1`."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    picture, files = tmp_path / "picture.png", [tmp_path / "x.npy"] * (2 if command == "distance" else 1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([program(), command, *files, "--plot", picture], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.stderr == b""
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_full_disk_is_one_clear_error_and_keeps_every_checkpoint(wgan: Wgan) -> None:
     train(wgan, "--out", "run")
     before = {path: path.read_bytes() for path in Path("run/checkpoints").iterdir()}

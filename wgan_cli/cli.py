@@ -227,26 +227,34 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
-    from wgan_cli import files
     from wgan_cli.devices import pick_device
     from wgan_cli.evaluation.figures import evaluate as evaluate_run
     from wgan_cli.evaluation.figures import scene
     from wgan_cli.runs.loaded import load_run
-    from wgan_cli.runs.readers import holds_run
 
     _check_seeds(seed + num - 1, num)
     plot = _checked_png(plot)
     loaded = load_run(ckpt, pick_device(device))
     figures = evaluate_run(loaded, num, seed)
-    _print_figures(figures, as_json)  # first: if the run can't be written to, the figures are not lost
-    kept = Path(ckpt).expanduser() / "evaluation.json"
-    if holds_run(kept.parent):
+    try:
+        _keep_evaluation(figures, Path(ckpt).expanduser())
+        if plot is not None:
+            _write_picture(scene(loaded, num, seed), plot)
+    finally:  # a closed pipe must not cost the files, nor a full disk the figures
+        _print_figures(figures, as_json)
+
+
+def _keep_evaluation(figures: dict[str, float], run: Path) -> None:
+    """Writes the figures into the folder of the run, if `run` is one."""
+    from wgan_cli import files
+    from wgan_cli.runs.readers import holds_run
+
+    path = run / "evaluation.json"
+    if holds_run(run):
         try:
-            files.write_atomically(kept, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+            files.write_atomically(path, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
         except OSError as error:
-            raise WganError(f"{kept}: can't be written ({error.strerror})") from error
-    if plot is not None:
-        _write_picture(scene(loaded, num, seed), plot)
+            raise WganError(f"{path}: can't be written ({error.strerror})") from error
 
 
 def _checked_png(path: Path | None) -> Path | None:
@@ -323,9 +331,12 @@ def distance(
     x, y = (read_points(source, num, generator) for source in (a, b))
     problem = distances.Problem(x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config))
     found = distances.measure(problem, method)
-    _print_figures({"method": method, "samples": [len(x), len(y)], "features": x.shape[1], **found.figures}, as_json)
-    if plot is not None and found.plan is not None:
-        save(plan_figure(x, y, found.plan, p), plot)
+    try:
+        if plot is not None and found.plan is not None:
+            save(plan_figure(x, y, found.plan, p), plot)
+    finally:
+        sizes = {"samples": [len(x), len(y)], "features": x.shape[1]}
+        _print_figures({"method": method, **sizes, **found.figures}, as_json)
 
 
 @app.command()
@@ -340,13 +351,15 @@ def data(
 
     plot = _checked_png(plot)
     found = survey(path.expanduser(), key)
-    if as_json:
-        typer.echo(json.dumps({**found.facts, "config": found.yaml_lines()}, allow_nan=False))
-    else:
-        _print_facts(found.facts)
-        typer.echo(f"\n{found.yaml_lines()}")
-    if plot is not None:
-        _write_picture(_data_scene(found.spec), plot)
+    try:
+        if plot is not None:
+            _write_picture(_data_scene(found.spec), plot)
+    finally:
+        if as_json:
+            typer.echo(json.dumps({**found.facts, "config": found.yaml_lines()}, allow_nan=False))
+        else:
+            _print_facts(found.facts)
+            typer.echo(f"\n{found.yaml_lines()}")
 
 
 def _data_scene(spec: Any) -> Any:
