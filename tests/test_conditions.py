@@ -20,7 +20,7 @@ from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.errors import BadInputError
 from wgan_cli.lipschitz import GradientPenalty, Unbounded
 from wgan_cli.lipschitz.base import at_condition
-from wgan_cli.lipschitz.bound import estimate, largest_slope, mean_score
+from wgan_cli.lipschitz.estimate import estimate, largest_slope, mean_score
 from wgan_cli.networks import Latent
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.training.steps import Steps

@@ -1,119 +1,110 @@
+"""The lower bound of W1, against its formula, the laws of the McShane extension, known distances, and SciPy."""
+
+import numpy as np
 import pytest
+import scipy.stats
 import torch
-from torch import Tensor, nn
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 
-from tests.lipschitz.helpers import SHAPES, linear_critic, pair
-from wgan_cli.lipschitz.bound import estimate, largest_slope, mean_score, w1_estimate
-
-DOUBLE = torch.float64
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("norm", [0.25, 3.0])
-def test_a_linear_critics_largest_slope_is_the_norm_of_its_weight(shape: tuple[int, ...], norm: float) -> None:
-    assert largest_slope(linear_critic(shape, norm), *pair(shape)).item() == pytest.approx(norm, abs=1e-12)
+from wgan_cli.lipschitz import bound
+from wgan_cli.lipschitz.bound import SCALES, Bound, best_factor, extended, lower_bound
+from wgan_cli.transport.confidence import welch_freedom
 
 
-@pytest.mark.parametrize("norm", [0.25, 1.0, 3.0])
-def test_a_linear_critic_along_a_shift_estimates_its_length(norm: float) -> None:
-    """W1(x, x + 3) = 3, whatever the critic's slope."""
-    critic, (fake, _) = linear_critic((4,), norm), pair((4,))
-    weight = critic[1].weight.detach()
-    view = estimate(critic, fake + 3 * weight / weight.norm(), fake)
-    assert view.gap == pytest.approx(3 * norm)
-    assert view.lipschitz == pytest.approx(norm)
-    assert view.w1 == pytest.approx(3)
+def draws(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_flat_critic_gives_no_estimate() -> None:
-    view = estimate(linear_critic((4,), 0.0), *pair((4,)))
-    assert (view.gap, view.lipschitz, view.w1) == (0, 0, None)
-    assert w1_estimate(1.0, 0.0) is None
+@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40]), count=st.integers(1, 30))
+def test_the_extension_is_its_formula(seed: int, dim: int, count: int) -> None:
+    anchors, points, scores = draws(seed, count, dim), draws(seed + 1, 7, dim) + 5, 3 * draws(seed + 2, 2, count)
+    distances = np.linalg.norm(points.numpy()[:, None] - anchors.numpy()[None], axis=2)
+    expected = (scores.numpy()[:, None] - distances[None]).max(2)
+    assert extended(anchors, scores, points).numpy() == pytest.approx(expected, abs=1e-4)
+    assert extended(anchors, scores[0], points).numpy() == pytest.approx(expected[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("counts", [(6, 11), (11, 6), (1, 6)])
-def test_sets_may_differ_in_size(counts: tuple[int, int]) -> None:
-    seen: list[Tensor] = []
-
-    def critic(points: Tensor) -> Tensor:
-        seen.append(points.detach())
-        return points.square().sum(1) / 2  # its slope at x is ‖x‖
-
-    real, fake = (torch.randn(count, 3, dtype=DOUBLE) for count in counts)
-    largest = largest_slope(critic, real, fake)
-    points = torch.cat(seen)
-    assert len(points) == sum(counts) + max(counts)
-    assert largest.item() == pytest.approx(points.norm(dim=1).max().item())
-    assert all((points == sample).all(1).any() for sample in torch.cat([real, fake]))
-    for i, middle in enumerate(points[sum(counts) :]):  # the shorter set is repeated
-        one, other = real[i % len(real)], fake[i % len(fake)]
-        assert ((middle - one).norm() + (middle - other).norm()).item() == pytest.approx((one - other).norm().item())
+@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40]), steepness=st.floats(0.01, 100))
+def test_the_extension_of_any_scores_has_slope_at_most_one(seed: int, dim: int, steepness: float) -> None:
+    anchors, points = draws(seed, 20, dim).double(), draws(seed + 1, 30, dim).double()
+    values = extended(anchors, steepness * draws(seed + 2, 20).double(), points)
+    rise, run = (values[:, None] - values).abs(), torch.cdist(points, points)
+    assert (rise <= run + 1e-6).all()
 
 
-def test_the_points_between_fill_the_way_from_fake_to_real_evenly() -> None:
-    seen: list[Tensor] = []
-
-    def critic(points: Tensor) -> Tensor:
-        seen.append(points.detach())
-        return points.sum(1)
-
-    largest_slope(critic, torch.ones(100, 1, dtype=DOUBLE), torch.zeros(100, 1, dtype=DOUBLE))
-    weights = torch.cat(seen)[200:, 0].sort().values
-    assert 0 <= weights[0] < 0.02
-    assert 0.98 < weights[-1] < 1
-    assert weights.diff().max() < 0.03  # of 100 random points, the largest hole is near 0.05
+def test_scores_of_slope_at_most_one_are_kept_at_the_anchors() -> None:
+    anchors = draws(0, 50, 3).double()
+    scores = torch.linalg.vector_norm(anchors - 1, dim=1)
+    assert torch.allclose(extended(anchors, scores, anchors), scores)
 
 
-def test_a_slope_between_the_samples_is_seen() -> None:
-    """A step of slope 50 in the middle, between samples where the critic is flat."""
-    real, fake = torch.full((64, 1), 1.0, dtype=DOUBLE), torch.full((64, 1), -1.0, dtype=DOUBLE)
-    assert largest_slope(lambda x: (50 * x).clamp(-5, 5).sum(1), real, fake).item() == pytest.approx(50)
+def test_the_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors, scores, points = draws(0, 10, 3), draws(1, 2, 10), draws(2, 25, 3)
+    whole = extended(anchors, scores, points)
+    monkeypatch.setattr(bound, "PIECE", 40)
+    assert torch.equal(extended(anchors, scores, points), whole)
 
 
-def test_batches_change_no_result() -> None:
-    critic, (real, fake) = (
-        nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0)).double(),
-        pair((3,)),
-    )
-    assert torch.allclose(largest_slope(critic, real, fake), largest_slope(critic, real, fake, batch_size=5))
-    assert torch.allclose(mean_score(critic, real), mean_score(critic, real, batch_size=5))
-    assert mean_score(critic, real).item() == pytest.approx(critic(real).mean().item())
+def shifted(seed: int, shift: float, *shape: int) -> list[Tensor]:
+    """Real and fake samples of normals whose first values are `shift` apart: so is their W1."""
+    real, fake = draws(seed, *shape), draws(seed + 1, *shape)
+    real[:, 0] += shift
+    return [real, fake]
 
 
-def test_measuring_draws_no_random_numbers() -> None:
-    critic, (real, fake) = linear_critic((3,), 1.0), pair((3,))
-    before = torch.get_rng_state()
-    estimate(critic, real, fake)
-    assert torch.equal(torch.get_rng_state(), before)
+def proved(seed: int, shift: float, count: int, dim: int, slope: float = 1.0, **how: float) -> Bound:
+    """The bound of the critic slope · x₀, which is the best one for the shift, if the slope is 1."""
+    chosen, judged = shifted(seed, shift, count, dim), shifted(seed + 10**6, shift, count, dim)
+    return lower_bound(chosen, [slope * points[:, 0] for points in chosen], judged, slope, **how)
 
 
-def test_the_first_points_between_are_those_of_the_golden_ratio() -> None:
-    seen: list[Tensor] = []
-
-    def critic(points: Tensor) -> Tensor:
-        seen.append(points.detach())
-        return points.sum(1)
-
-    largest_slope(critic, torch.ones(4, 1), torch.zeros(4, 1))
-    expected = [0, 0.6180339887, 0.2360679775, 0.8541019662]  # i φ mod 1
-    assert torch.cat(seen)[8:, 0].tolist() == pytest.approx(expected, abs=1e-6)
+def test_the_best_critic_proves_nearly_all_of_a_shift_on_the_line() -> None:
+    found = proved(0, 3.0, 2000, 1)
+    assert 0.95 * 3 < found.low < 3
+    assert found.low < found.difference < 3.1
+    assert (found.samples, found.anchors) == (4000, 4000)
 
 
-def test_figures_are_float32_at_least_and_carry_no_graph() -> None:
-    critic = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)).to(torch.bfloat16)
-    samples = torch.randn(6, 4, dtype=torch.bfloat16)
-    score = mean_score(critic, samples)
-    assert (score.dtype, score.requires_grad) == (torch.float32, False)
-    assert largest_slope(critic, samples, samples).dtype == torch.float32
+@pytest.mark.parametrize("slope", [1e-3, 0.2, 30.0])
+def test_the_scale_of_the_critic_does_not_matter(slope: float) -> None:
+    assert proved(0, 3.0, 300, 2, slope).low == pytest.approx(proved(0, 3.0, 300, 2).low, rel=1e-3)
 
 
-def test_no_batch_of_points_is_left_out() -> None:
-    """The steepest point is the last of the fake samples, beyond the first batches."""
+def test_a_critic_that_knows_nothing_proves_next_to_nothing() -> None:
+    chosen, judged = shifted(0, 1.0, 500, 2), shifted(10, 1.0, 500, 2)
+    found = lower_bound(chosen, [draws(20, 500), draws(21, 500)], judged, 1.0)
+    assert found.low < 0.2
+    wrong = lower_bound(chosen, [-points[:, 0] for points in chosen], judged, 1.0)
+    assert wrong.low == 0
 
-    def critic(points: Tensor) -> Tensor:
-        return points.square().sum(1) / 2
 
-    real, fake = torch.zeros(50, 1), torch.zeros(50, 1)
-    fake[-1] = 7
-    assert largest_slope(critic, real, fake, batch_size=8).item() == 7
-    assert mean_score(critic, fake, batch_size=8).item() == pytest.approx(49 / 2 / 50)
+@pytest.mark.parametrize(("shift", "dim", "confidence"), [(1.0, 1, 0.95), (0.0, 2, 0.95), (1.0, 1, 0.8)])
+def test_the_limit_is_rarely_above_the_truth(shift: float, dim: int, confidence: float) -> None:
+    """Of 200 draws, at most so many as 99.9 % of fair ones have."""
+    wrong = sum(proved(1000 * seed, shift, 40, dim, confidence=confidence).low > shift for seed in range(200))
+    assert wrong <= scipy.stats.binom.ppf(0.999, 200, 1 - confidence)
+
+
+def test_the_limit_is_that_of_scipys_welch_test() -> None:
+    chosen, judged = shifted(0, 1.0, 30, 1), [draws(5, 20, 1) + 3, draws(6, 90, 1)]
+    scores = [points[:, 0] for points in chosen]
+    found = lower_bound(chosen, scores, judged, 1.0, confidence=0.9)
+    factor = best_factor(chosen, scores, torch.tensor(SCALES))
+    real, fake = (extended(torch.cat(chosen), factor * torch.cat(scores), points).double() for points in judged)
+    test = scipy.stats.ttest_ind(real, fake, equal_var=False, alternative="greater")
+    assert found.low == pytest.approx(test.confidence_interval(0.9).low, rel=1e-5)
+    assert welch_freedom([float(v.var() / len(v)) for v in (real, fake)], [20, 90]) == pytest.approx(test.df)
+
+
+def test_equal_samples_are_no_reason_to_divide_by_zero() -> None:
+    same = [torch.zeros(4, 2), torch.zeros(4, 2)]
+    found = lower_bound(same, [torch.zeros(4)] * 2, same, 0.0)
+    assert (found.low, found.difference, found.error) == (0, 0, 0)
+
+
+def test_single_samples_are_refused() -> None:
+    points, scores = [torch.zeros(2, 1)] * 2, [torch.zeros(2)] * 2
+    with pytest.raises(ValueError, match="at least two samples of each set"):
+        lower_bound(points, scores, [torch.zeros(1, 1), torch.zeros(2, 1)], 1.0)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from wgan_cli.config.load import load_spec
 from wgan_cli.lipschitz import GradientPenalty, Lipschitz
-from wgan_cli.lipschitz.bound import Estimate, estimate
+from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, MlpCritic
 from wgan_cli.networks.average import averaged
 from wgan_cli.networks.pair import build_critic

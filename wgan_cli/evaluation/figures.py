@@ -15,7 +15,7 @@ from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.classifier import MOST_CLASSES, Classifier, trained_classifier
 from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
-from wgan_cli.lipschitz.bound import estimate
+from wgan_cli.lipschitz.estimate import estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene
 from wgan_cli.runs.loaded import LoadedRun

@@ -12,7 +12,7 @@ from torch import Tensor
 from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.pixels import Array, Pixels
-from wgan_cli.lipschitz.bound import largest_slope, mean_score, w1_estimate
+from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.training.engine import Outcome
