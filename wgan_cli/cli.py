@@ -295,7 +295,7 @@ def distance(
     ],
     b: Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")],
     method: Annotated[
-        str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d or critic.", metavar="METHOD")
+        str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d, critic or bounds.", metavar="METHOD")
     ] = "exact",
     p: Annotated[float, typer.Option("--p", min=1, help="The order p of W_p, with costs ‖x − y‖^p.")] = 1,
     epsilon: Annotated[
@@ -304,7 +304,11 @@ def distance(
     num: Annotated[int, typer.Option(min=1, help="The most samples of each set; --seed selects them.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the selection, the directions and the critic.")] = 0,
     config: Annotated[
-        str | None, typer.Option(help="YAML for --method critic: critic, lipschitz, optimizer, ...", metavar="FILE")
+        str | None,
+        typer.Option(help="YAML of the critic for critic, bounds: critic, lipschitz, ...", metavar="FILE"),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Of each limit of --method bounds. [default: 0.95]", min=0.5, max=0.999999)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     plot: Annotated[
@@ -320,8 +324,10 @@ def distance(
     from wgan_cli.plots.plan import plan_figure
     from wgan_cli.plots.style import check_path, save
 
-    if config is not None and method != "critic":
-        raise BadInputError("--config: is for --method critic")
+    if config is not None and method not in ("critic", "bounds"):
+        raise BadInputError("--config: is for --method critic or bounds")
+    if confidence is not None and method != "bounds":
+        raise BadInputError("--confidence: is for --method bounds")
     if plot is not None:
         if method not in distances.WITH_PLAN:
             raise BadInputError(f"--plot: {method} has no plan to draw; use {' or '.join(distances.WITH_PLAN)}")
@@ -329,7 +335,9 @@ def distance(
         check_path(plot, "--plot")
     generator = torch.Generator().manual_seed(seed)
     x, y = (read_points(source, num, generator) for source in (a, b))
-    problem = distances.Problem(x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config))
+    problem = distances.Problem(
+        x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config), confidence=confidence or 0.95
+    )
     found = distances.measure(problem, method)
     try:
         if plot is not None and found.plan is not None:

@@ -60,11 +60,30 @@ def test_the_critics_figures_have_their_names() -> None:
     assert figures["gap"] == pytest.approx(figures["w1_estimate"] * figures["lipschitz"])
 
 
+def test_bounds_hold_the_truth_between_them() -> None:
+    fit = CriticFit(steps=200, batch_size=128, critic=MlpCritic(hidden=(32,)), average=0.9)
+    x, y = normal(3000, 1, 0), normal(3000, 1, 1) + 2
+    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    assert 1.8 < figures["w1_low"] < 2 < figures["w1_high"] < 2.2
+    assert (figures["anchors"], figures["judged"], figures["batches"], figures["batch_size"]) == (4000, 2000, 10, 300)
+    surer = measure(Problem(x, y, fit=fit, confidence=0.999), "bounds").figures
+    assert surer["w1_low"] < figures["w1_low"] < figures["w1_high"] < surer["w1_high"]
+
+
+def test_the_order_of_a_file_does_not_matter_to_bounds() -> None:
+    """Sorted samples, whose first third is no fair sample."""
+    fit = CriticFit(steps=50, batch_size=64, critic=MlpCritic(hidden=(16,)), average=0.9)
+    x, y = normal(1000, 1, 0).sort(0)[0], normal(1000, 1, 1).sort(0, descending=True)[0]
+    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    assert figures["w1_low"] < 0.1
+    assert figures["w1_high"] < 0.5
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_figures_are_plain_numbers(method: str) -> None:
     fit = CriticFit(steps=2, batch_size=4, critic=MlpCritic(hidden=(4,)))
-    figures = measure(Problem(normal(6, 1, 0), normal(5, 1, 1), fit=fit), method).figures
-    assert {type(value) for value in figures.values()} <= {float, bool}
+    figures = measure(Problem(normal(16, 1, 0), normal(15, 1, 1), fit=fit), method).figures
+    assert {type(value) for value in figures.values()} <= {float, bool, int}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +93,8 @@ def test_figures_are_plain_numbers(method: str) -> None:
         (Problem(normal(4, 2, 0), normal(4, 2, 0)), "best", "unknown; allowed: exact"),
         (Problem(normal(4, 2, 0), normal(4, 2, 0)), "1d", "have 2 values, not one"),
         (Problem(normal(1, 2, 0), normal(4, 2, 0)), "gaussian", "at least 2 samples"),
+        (Problem(normal(11, 2, 0), normal(40, 2, 0)), "bounds", "at least 12 samples"),
+        (Problem(normal(40, 2, 0), normal(40, 2, 0), p=2), "bounds", "--p 2: bounds are of W1"),
         (Problem(normal(4, 2, 0), normal(4, 2, 0), epsilon=-1.0), "sinkhorn", "epsilon"),
     ],
 )

@@ -34,7 +34,7 @@ def test_reports_of_images_compare_with_held_out_ones(tmp_path: Path, made_up_mn
     logged = metrics(train_run(quick("normal_gp", images), CPU, out=tmp_path / "run", name="x"))
     assert [line["step"] for line in logged] == [2, 3, 4, 6]  # the grid of iteration 3 has a line of its own
     assert all("critic/gap_heldout" in line for line in logged if line["step"] != 3)
-    assert logged[1].keys() == {"step", "truth/w1", "truth/w1_floor"}
+    assert logged[1].keys() == {"step", "truth/w1", "truth/w1_floor", "critic/w1_low"}
     assert logged[3].keys() > {"truth/w1", "critic/gap"}
 
 
@@ -48,16 +48,18 @@ def test_samples_are_generated_once_an_iteration() -> None:
         reporter.figures(outcome)
         reporter.picture()
         reporter.truth()
-        assert sum(drawn) == iteration * Reporter.VALUES
+        assert sum(drawn) == iteration * (Reporter.VALUES + 2 * Reporter.MORE[False])
     assert reporter.samples() is reporter.samples()
 
 
-def test_no_samples_are_generated_for_figures_of_images(made_up_mnist: Path) -> None:
+def test_few_samples_are_generated_for_figures_of_images(made_up_mnist: Path) -> None:
     trainer = Trainer(quick("normal_gp", f"data={{kind: mnist, root: {made_up_mnist}}}"), CPU)
     reporter = Reporter(trainer)
     outcome = trainer.iterate()
-    trainer.networks.sampler.register_forward_hook(lambda *_: pytest.fail("generated"))
+    drawn: list[int] = []
+    trainer.networks.sampler.register_forward_hook(lambda _, latents, __: drawn.append(len(latents[0])))
     reporter.figures(outcome)
+    assert sum(drawn) == Reporter.JUDGED[True]
 
 
 def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
@@ -118,6 +120,29 @@ def test_a_gap_that_stays_negative_is_explained_once(
     report(*[-1.0] * 3 * reporter.PATIENCE)
     assert len(caplog.records) == warnings
     assert all("lipschitz.sided: one" in record.message for record in caplog.records)
+
+
+def test_a_bound_is_proved_whatever_the_slope_of_the_critic() -> None:
+    """A critic that is 1,000 times as steep proves the same; its gap / slope says nothing of that."""
+    trainer = Trainer(quick("normal_gp", "training.batch_size=256", "data.mean=9.0", "training.n_critic=20"), CPU)
+    outcome = trainer.iterate()
+    reporter = Reporter(trainer)
+    truth = reporter.figures(outcome)["truth/w1"]
+    lows = []
+    for factor in (1.0, 1000.0):
+        with torch.no_grad():
+            list(trainer.networks.critic.parameters())[-2].mul_(factor)
+        lows += [reporter.figures(outcome)["critic/w1_low"], reporter.truth()["critic/w1_low"]]
+    assert all(0.8 * truth < low < truth for low in lows)
+    assert lows[2:] == pytest.approx(lows[:2], rel=1e-3)
+
+
+def test_with_conditions_no_bound_is_given(made_up_mnist: Path) -> None:
+    """It would be of the samples of all classes together, which the critic does not compare."""
+    labels = (f"data={{kind: mnist, root: {made_up_mnist}}}", "condition={kind: labels}")
+    trainer = Trainer(quick("normal_gp", *labels), CPU)
+    reporter = Reporter(trainer)
+    assert "critic/w1_low" not in {**reporter.figures(trainer.iterate()), **reporter.truth()}
 
 
 def test_a_critic_without_slope_gives_no_estimate() -> None:

@@ -1,5 +1,7 @@
 """A critic trained between two fixed sets of samples."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ from tqdm import tqdm
 
 from wgan_cli.config.load import load_spec
 from wgan_cli.lipschitz import GradientPenalty, Lipschitz
+from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, MlpCritic
 from wgan_cli.networks.average import averaged
@@ -45,17 +48,47 @@ def load_fit(path: str | None) -> CriticFit:
     return CriticFit() if path is None else load_spec(Path(path).expanduser(), CriticFit)
 
 
-def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:
-    """Gap, Lipschitz constant and W1 estimate of a critic trained between x (N, D) and y (M, D), in their unit.
+@dataclass(frozen=True)
+class Fitted:
+    """A critic g trained between two sets, of points that are shifted and divided by one unit s.
 
-    Both sets are divided by one scale s, and the gap is multiplied by s: f(x) = s · g(x / s) has the slopes of g.
+    In the points' own unit the critic is f(x) = s · g(x / s), which has the slopes of g.
     """
+
+    critic: nn.Module
+    centre: Tensor
+    """(D,)"""
+    unit: Tensor
+    """0-d"""
+
+    def scaled(self, points: Tensor) -> Tensor:
+        """The critic's input (N, D) for points (N, D)."""
+        return ((points - self.centre) / self.unit).float()
+
+    def estimate(self, x: Tensor, y: Tensor) -> Estimate:
+        """Gap, Lipschitz constant and W1 estimate between x (N, D) and y (M, D), in their unit."""
+        found = estimate(self.critic, self.scaled(x), self.scaled(y))
+        return Estimate(found.gap * self.unit.item(), found.lipschitz)
+
+    def proved(self, chosen: Sequence[Tensor], judged: Sequence[Tensor], confidence: float) -> Bound:
+        """What the critic proves of W1, in the points' unit: see `lipschitz.bound.proved`."""
+        sets = [[self.scaled(points) for points in pair] for pair in (chosen, judged)]
+        found, unit = proved(self.critic, sets[0], sets[1], confidence), self.unit.item()
+        return replace(found, low=unit * found.low, difference=unit * found.difference, error=unit * found.error)
+
+
+def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Fitted:
+    """A critic trained to score x (N, D) high and y (M, D) low."""
     pooled = torch.cat([x, y])
-    unit = ((pooled - pooled.mean(0)).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
-    scaled = [((points - pooled.mean(0)) / unit).float() for points in (x, y)]
-    critic = fitted_critic(scaled[0], scaled[1], fit, seed)
-    found = estimate(critic, scaled[0], scaled[1])
-    return Estimate(found.gap * unit.item(), found.lipschitz)
+    centre = pooled.mean(0)
+    unit = ((pooled - centre).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
+    scaled = [((points - centre) / unit).float() for points in (x, y)]
+    return Fitted(fitted_critic(scaled[0], scaled[1], fit, seed), centre, unit)
+
+
+def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:
+    """Gap, Lipschitz constant and W1 estimate of a critic trained between x (N, D) and y (M, D), in their unit."""
+    return fitted(x, y, fit, seed).estimate(x, y)
 
 
 def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wgan_cli import transport
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate
+from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate, fitted
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Problem:
     """The entropic blur in the unit of the cost ‖x − y‖^p; None for a hundredth of the mean cost."""
     seed: int = 0
     fit: CriticFit = field(default_factory=CriticFit)
+    confidence: float = 0.95
+    """Of each limit of `bounds`, one-sided."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,33 @@ def critic(problem: Problem) -> Distance:
     return Distance(figures if found.w1 is None else {**figures, "w1_estimate": found.w1})
 
 
+def bounds(problem: Problem) -> Distance:
+    """W1 between two confidence limits, each at `confidence`, with the estimate of the critic that proves the lower.
+
+    A third of each set is held out to judge the critic; it is trained on the rest, which also gives the anchors.
+    """
+    generator, confidence = torch.Generator().manual_seed(problem.seed), problem.confidence
+    shuffled = [points[torch.randperm(len(points), generator=generator)] for points in (problem.x, problem.y)]
+    if min(map(len, shuffled)) < 12:
+        raise BadInputError("--method bounds: needs at least 12 samples in each set, a third of them to judge by")
+    if problem.p != 1:
+        raise BadInputError(f"--p {problem.p:g}: bounds are of W1; leave it out")
+    judged = [points[: len(points) // 3] for points in shuffled]
+    rest = [points[len(points) // 3 :] for points in shuffled]
+    critic = fitted(rest[0], rest[1], problem.fit, problem.seed)
+    low = critic.proved([points[:ANCHORS] for points in rest], judged, confidence)
+    high = transport.upper_bound(shuffled[0], shuffled[1], confidence)
+    figures = {"w1_low": low.low, "w1_high": high.high, "confidence": confidence}
+    found = critic.estimate(*judged).w1
+    figures |= {} if found is None else {"w1_estimate": found}
+    figures |= {"anchors": low.anchors, "judged": low.samples, "batches": high.batches, "batch_size": high.batch_size}
+    return Distance(figures)
+
+
+ANCHORS = 4096
+"""Of each set: more prove more, and take as much longer."""
+
+
 METHODS: dict[str, Callable[[Problem], Distance]] = {
     "exact": exact,
     "sinkhorn": sinkhorn,
@@ -98,6 +127,7 @@ METHODS: dict[str, Callable[[Problem], Distance]] = {
     "gaussian": gaussian,
     "1d": one_dimensional,
     "critic": critic,
+    "bounds": bounds,
 }
 
 

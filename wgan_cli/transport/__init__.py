@@ -10,9 +10,11 @@ from wgan_cli.transport.discrete import exact_plan, exact_wasserstein
 from wgan_cli.transport.gaussian import gaussian_w2, gaussian_w2_squared
 from wgan_cli.transport.line import sliced_wasserstein, wasserstein_1d, wasserstein_1d_normal
 from wgan_cli.transport.sinkhorn import SinkhornResult, sinkhorn, sinkhorn_divergence
+from wgan_cli.transport.upper_bound import UpperBound, upper_bound
 
 __all__ = [
     "SinkhornResult",
+    "UpperBound",
     "exact_plan",
     "exact_wasserstein",
     "gaussian_w2",
@@ -20,6 +22,7 @@ __all__ = [
     "sinkhorn",
     "sinkhorn_divergence",
     "sliced_wasserstein",
+    "upper_bound",
     "wasserstein_1d",
     "wasserstein_1d_normal",
 ]
