@@ -75,6 +75,7 @@ def test_a_normal_is_measured_against_its_own_law(tmp_path: Path) -> None:
     assert figures["samples"] == 500
     for name in ("w1", "w2", "gaussian_w2"):
         assert 0 < figures[f"truth/{name}_floor"] < figures[f"truth/{name}"]
+    assert 0 <= figures["critic/w1_low"] < figures["truth/w1_high"]
     samples = loaded.sample(range(500))
     assert figures["samples/mean"] == pytest.approx(samples.mean().item())
     assert evaluate(loaded, 500, seed=0) == figures

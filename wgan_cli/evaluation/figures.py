@@ -15,6 +15,7 @@ from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.classifier import MOST_CLASSES, Classifier, trained_classifier
 from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
+from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene
@@ -59,6 +60,7 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
             figures |= asked_class_share(classifier.classes, fake, real, asked_class)
     if isinstance(loaded.conditions, GivenColumns) and condition is not None:
         figures |= bin_distances(loaded.conditions, fake, real, other, condition)
+    figures |= bounds(loaded, dataset, fake, held_out, seed)
     return figures | critic_figures(loaded, dataset, generator, seed, count)
 
 
@@ -164,6 +166,25 @@ def critic_figures(loaded: LoadedRun, dataset: Dataset, generator: torch.Generat
         figures |= {f"critic/gap_{split}": found.gap, f"critic/lipschitz_{split}": found.lipschitz}
         if found.w1 is not None:
             figures[f"critic/w1_{split}"] = found.w1
+    return figures
+
+
+def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, seed: int) -> Figures:
+    """The limits of W1 between the data and the generated samples, each with a confidence of 95 %.
+
+    The critic proves the lower one: its anchors are real samples of training and generated ones of later seeds, and
+    `fake` and `held_out` judge. W1 between batches of these bounds it from above. Empty with conditions, where the
+    critic compares samples of the same condition.
+    """
+    if loaded.conditions is not None:
+        return {}
+    anchors = dataset.real(len(fake), torch.Generator().manual_seed(seed), heldout=False)
+    others = _generated(loaded, seed + len(fake), len(anchors), None)
+    low = proved(loaded.critic, [anchors, others], [held_out, fake])
+    figures: Figures = {"critic/w1_low": low.low}
+    if min(len(fake), len(held_out)) >= 4:
+        points = [samples.flatten(1).double().cpu() for samples in (held_out, fake)]
+        figures["truth/w1_high"] = transport.upper_bound(points[0], points[1]).high
     return figures
 
 
