@@ -77,6 +77,15 @@ def test_concatenation_adds_constant_channels(shape: tuple[int, ...]) -> None:
     assert critic(samples, condition)[3].item() == pytest.approx(by_hand.item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_the_first_scores_of_a_class_do_not_outweigh_those_of_all(classes: int) -> None:
+    """Else critics of few classes would begin many times steeper than critics without conditions."""
+    torch.manual_seed(0)
+    critic = ProjectionCritic(MlpCritic(hidden=(256,)), (5,), classes)
+    spreads = critic.embedding.weight.std(), critic.head.weight.std()
+    assert spreads[0].item() == pytest.approx(spreads[1].item(), rel=0.15)
+
+
 @pytest.mark.parametrize("kind", [ProjectionCritic, ConcatenationCritic])
 def test_a_linear_critics_slope_is_that_of_its_class(kind: Any) -> None:
     critic = kind(MlpCritic(hidden=()), (3,), 4)

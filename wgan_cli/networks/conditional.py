@@ -28,6 +28,8 @@ class ProjectionCritic(ConditionalCritic):
         assert isinstance(layers[-2], nn.Linear)
         self.features, self.head = layers[:-2], layers[-2]
         self.embedding = nn.Linear(width, self.head.in_features, bias=False)
+        bound = self.head.in_features**-0.5  # as large as the head's weights: torch's own would be many times larger
+        nn.init.uniform_(self.embedding.weight, -bound, bound)
 
     def forward(self, samples: Tensor, condition: Tensor) -> Tensor:
         features = self.features(samples)
