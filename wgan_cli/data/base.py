@@ -180,14 +180,10 @@ class DataSpec(Choice, ABC):
         """The kind of image with classes that each channel of a sample is one of, if they are independent."""
         return None
 
-    def centres(self, device: torch.device | None = None) -> Tensor | None:
-        """The centres of the modes (modes, *shape), if the data is a mixture of normals of one spread, `noise`."""
-        return None
-
     @property
-    def noise(self) -> float:
-        """The spread of each mode, where there are `centres`."""
-        raise TypeError(f"{self.kind} has no modes")
+    def mixture(self) -> tuple[Tensor, float] | None:
+        """The centres (modes, *shape) of a mixture of normals, and their one spread, if the data is such."""
+        return None
 
     def density(self, x: Tensor) -> Tensor | None:
         """The target's probability density at each value of `x`, if it is known in closed form."""

@@ -72,6 +72,11 @@ class Points(DataSpec):
             return torch.cartesian_prod(ticks, ticks).reshape(-1, 2)
         return None
 
+    @property
+    def mixture(self) -> tuple[Tensor, float] | None:
+        centres = self.centres()
+        return None if centres is None else (centres, self.noise)
+
     def load(self, device: torch.device) -> Dataset:
         return EndlessDataset(self.draw, device)
 

@@ -47,9 +47,9 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     exact = _beside_floor(lambda x, _: _numbers(dataset.exact_distances(x)), fake, real, other)
     figures |= exact or _beside_floor(set_distances, fake, real, other)
     data = loaded.config.data
-    centres = data.centres()
-    if centres is not None:
-        figures |= _beside_floor(lambda x, _: normal_modes(x, centres, data.noise), fake, real, other)
+    mixture = data.mixture
+    if mixture is not None:
+        figures |= _beside_floor(lambda x, _: normal_modes(x, *mixture), fake, real, other)
     asked_class = asked if isinstance(loaded.conditions, Classes) else None
     if data.channel_data is not None:
         figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
