@@ -9,6 +9,7 @@ from tests.helpers import made_up_checksums
 from wgan_cli.config import shipped
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.cifar10 import Cifar10
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.mnist import MnistFiles
@@ -54,8 +55,13 @@ def test_the_schema_accepts_each_config_and_each_names_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped.names())
-def test_each_trains_two_iterations(name: str, made_up_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_trains_two_iterations(
+    name: str, made_up_mnist: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(examples)
     config = load_config(name)
+    if isinstance(config.data, Arrays):
+        config = load_config(name, ["training.batch_size=8"])
     if isinstance(config.data, MnistFiles):
         monkeypatch.setattr(type(config.data), "checksums", made_up_checksums(made_up_mnist))
         (made_up_mnist / "MNIST").rename(made_up_mnist / config.data.title)
