@@ -17,10 +17,11 @@ import torch
 import torch._dynamo  # the first optimizer imports it
 
 from tests.helpers import made_up_checksums
-from tests.strategies import NearReal, Spectral
+from tests.strategies import NearReal
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.mnist import Mnist
+from wgan_cli.lipschitz import Spectral
 from wgan_cli.training.distributed import World, find_world, joined
 from wgan_cli.training.trainer import Trainer
 

@@ -1,35 +1,13 @@
-"""Two Lipschitz strategies that the package lacks, each one class: the interface has room for them."""
+"""A Lipschitz strategy that the package lacks, as one class: the interface has room for it."""
 
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch import Tensor
 
 from wgan_cli.lipschitz import LipschitzSpec
 from wgan_cli.lipschitz.base import Critic, Noise
 from wgan_cli.lipschitz.slope import slopes
-
-
-class Spectral(LipschitzSpec):
-    """Divides each weight by its largest singular value (Miyato et al., 2018). It attaches itself to the critic, and
-    keeps the singular vectors there."""
-
-    kind: Literal["spectral"] = "spectral"
-
-    @property
-    def bounds_slope(self) -> bool:
-        return True
-
-    @property
-    def keeps_state(self) -> bool:
-        return True
-
-    def attach(self, critic: nn.Module) -> nn.Module:
-        for module in list(critic.modules()):
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                spectral_norm(module)
-        return critic
 
 
 class NearReal(LipschitzSpec):

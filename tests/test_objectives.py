@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from wgan_cli.objectives import Gan, Wasserstein
+from wgan_cli.objectives import Gan, Hinge, Wasserstein
 
 scores = st.lists(st.floats(-50, 50), min_size=1, max_size=8).map(lambda x: torch.tensor(x, dtype=torch.float64))
 
@@ -31,6 +31,20 @@ def test_an_undecided_discriminator_costs_two_log_two() -> None:
     assert Gan().critic_loss(torch.zeros(4), torch.zeros(4)).item() == pytest.approx(2 * math.log(2))
 
 
+@given(scores, scores)
+def test_the_hinge_costs_what_scores_lack_to_one(real: torch.Tensor, fake: torch.Tensor) -> None:
+    lacking = [max(0.0, 1 - s) for s in real.tolist()], [max(0.0, 1 + s) for s in fake.tolist()]
+    expected = sum(sum(part) / len(part) for part in lacking)
+    assert Hinge().critic_loss(real, fake).item() == pytest.approx(expected, abs=1e-12)
+    assert Hinge().generator_loss(fake).item() == pytest.approx(-fake.mean().item())
+
+
+def test_the_hinge_asks_for_no_more_than_one() -> None:
+    assert Hinge().critic_loss(torch.tensor([1.0, 7.0]), torch.tensor([-1.0, -3.0])).item() == 0
+    assert Hinge().critic_loss(torch.zeros(3), torch.zeros(3)).item() == 2
+
+
 def test_only_the_wasserstein_objective_needs_a_bounded_slope() -> None:
     assert Wasserstein().needs_slope_bound
     assert not Gan().needs_slope_bound
+    assert not Hinge().needs_slope_bound

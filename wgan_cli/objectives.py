@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, relu
 
 from wgan_cli.spec import Choice
 
@@ -62,4 +62,20 @@ class Gan(ObjectiveSpec):
         return -logsigmoid(fake).mean()
 
 
-Objective = Annotated[Wasserstein | Gan, Field(discriminator="kind")]
+class Hinge(ObjectiveSpec):
+    """The critic raises real scores to 1 and lowers fake ones to −1, but no further (Lim and Ye, 2017)."""
+
+    kind: Literal["hinge"] = "hinge"
+
+    @property
+    def needs_slope_bound(self) -> bool:
+        return False
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return relu(1 - real).mean() + relu(1 + fake).mean()
+
+    def generator_loss(self, fake: Tensor) -> Tensor:
+        return -fake.mean()
+
+
+Objective = Annotated[Wasserstein | Gan | Hinge, Field(discriminator="kind")]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.lipschitz.helpers import linear_critic, pair
-from tests.strategies import NearReal, Spectral
+from tests.strategies import NearReal
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.lipschitz import LipschitzSpec
+from wgan_cli.lipschitz import LipschitzSpec, Spectral
 from wgan_cli.lipschitz.slope import slopes
 from wgan_cli.training.trainer import Trainer
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.strategies import Spectral
-from wgan_cli.lipschitz import GradientPenalty, LipschitzSpec
+from wgan_cli.lipschitz import GradientPenalty, LipschitzSpec, Spectral
 from wgan_cli.networks import ConvCritic, ConvGenerator, Latent, MlpCritic, MlpGenerator
 from wgan_cli.networks.pair import Networks, build_critic
 
