@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wgan_cli.lipschitz import bound
 from wgan_cli.lipschitz.bound import SCALES, Bound, best_factor, extended, lower_bound
+from wgan_cli.lipschitz.bound import proved as proved_by
 from wgan_cli.transport.confidence import welch_freedom
 
 
@@ -96,6 +97,22 @@ def test_the_limit_is_that_of_scipys_welch_test() -> None:
     test = scipy.stats.ttest_ind(real, fake, equal_var=False, alternative="greater")
     assert found.low == pytest.approx(test.confidence_interval(0.9).low, rel=1e-5)
     assert welch_freedom([float(v.var() / len(v)) for v in (real, fake)], [20, 90]) == pytest.approx(test.df)
+
+
+def test_the_gap_counts_where_the_critic_has_slope_one_by_construction() -> None:
+    """In many dimensions anchors are far, and the extension proves little; the gap proves nearly all."""
+    chosen, judged = shifted(0, 2.0, 500, 64), shifted(10**6, 2.0, 500, 64)
+
+    def critic(points: Tensor) -> Tensor:
+        return points[:, 0]
+
+    extension, either = (proved_by(critic, chosen, judged, gap_counts=counts) for counts in (False, True))
+    assert extension.low < 1 < 1.8 < either.low < 2
+    assert (extension.anchors, either.anchors) == (1000, 0)
+    halved = proved_by(lambda points: points[:, 0] / 100, chosen, judged, gap_counts=True)
+    assert halved.anchors == 1000  # a flat critic's gap is little, but its extension is that of any scale
+    surer = proved_by(lambda points: points[:, 0] / 100, chosen, judged, confidence=0.975)
+    assert halved == surer  # two chances to be wrong share the one that is allowed
 
 
 def test_equal_samples_are_no_reason_to_divide_by_zero() -> None:

@@ -14,7 +14,7 @@ from wgan_cli.networks.pair import build_critic
 
 CASES: list[tuple[Any, tuple[int, ...]]] = [
     (MlpCritic(hidden=(16, 8)), (5,)),
-    (ConvCritic(channels=(4, 8), hidden=(6,)), (1, 8, 8)),
+    (ConvCritic(channels=(4, 8)), (1, 8, 8)),
     (ConvCritic(channels=(4, 8)), (2, 8)),
     (ConvCritic(channels=(4, 8)), (1, 4, 4, 4)),
     (ResnetCritic(channels=(4, 4)), (3, 8, 8)),

@@ -126,7 +126,7 @@ class RunConfig(Spec):
         if self.objective.needs_slope_bound and not self.lipschitz.bounds_slope:
             yield (
                 f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says "
-                "nothing of a distance; use clip or gp"
+                "nothing of a distance; use clip, gp or spectral"
             )
 
     def faults(self) -> Iterator[Fault]:
@@ -147,6 +147,12 @@ class RunConfig(Spec):
                 ("critic", self.critic.mixes_samples),
                 f"batch mixes the samples of a batch, but {self.lipschitz.kind} needs per-sample gradients; "
                 "use layer or none",
+            )
+        if self.lipschitz.proves_gap and self.critic.steepens:
+            yield (
+                ("critic", self.critic.steepens),
+                f"can't have slope 1 under {self.lipschitz.kind}; use kind: mlp without norm, dropout or residual, and "
+                "activation: maxmin",
             )
         batch = self.training.batch_size
         if self.data.sample_count is not None and batch > self.data.sample_count:

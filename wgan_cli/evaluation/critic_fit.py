@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -42,6 +43,15 @@ class CriticFit(Spec):
     are clipped like the weights, and can then still move the kink of each unit beyond all points, as a linear critic
     needs."""
 
+    @model_validator(mode="after")
+    def _check_slope(self) -> Self:
+        if self.lipschitz.proves_gap and self.critic.steepens:
+            raise ValueError(
+                f"critic.{self.critic.steepens}: can't have slope 1 under {self.lipschitz.kind}; use kind: mlp without "
+                "norm, dropout or residual, and activation: maxmin"
+            )
+        return self
+
 
 def load_fit(path: str | None) -> CriticFit:
     """Reads the critic's YAML file with the checks of a run's config. Without a `path`, returns the defaults."""
@@ -60,6 +70,8 @@ class Fitted:
     """(D,)"""
     unit: Tensor
     """0-d"""
+    proves_gap: bool
+    """Whether the critic has slope at most 1 by construction."""
 
     def scaled(self, points: Tensor) -> Tensor:
         """The critic's input (N, D) for points (N, D)."""
@@ -73,7 +85,8 @@ class Fitted:
     def proved(self, chosen: Sequence[Tensor], judged: Sequence[Tensor], confidence: float) -> Bound:
         """What the critic proves of W1, in the points' unit: see `lipschitz.bound.proved`."""
         sets = [[self.scaled(points) for points in pair] for pair in (chosen, judged)]
-        found, unit = proved(self.critic, sets[0], sets[1], confidence), self.unit.item()
+        unit = self.unit.item()
+        found = proved(self.critic, sets[0], sets[1], confidence, gap_counts=self.proves_gap)
         return replace(found, low=unit * found.low, difference=unit * found.difference, error=unit * found.error)
 
 
@@ -83,7 +96,7 @@ def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Fitted:
     centre = pooled.mean(0)
     unit = ((pooled - centre).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
     scaled = [((points - centre) / unit).float() for points in (x, y)]
-    return Fitted(fitted_critic(scaled[0], scaled[1], fit, seed), centre, unit)
+    return Fitted(fitted_critic(scaled[0], scaled[1], fit, seed), centre, unit, fit.lipschitz.proves_gap)
 
 
 def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:

@@ -180,7 +180,8 @@ def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, 
         return {}
     anchors = dataset.real(len(fake), torch.Generator().manual_seed(seed), heldout=False)
     others = _generated(loaded, seed + len(fake), len(anchors), None)
-    low = proved(loaded.critic, [anchors, others], [held_out, fake])
+    gap_counts = loaded.config.lipschitz.proves_gap
+    low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)
     figures: Figures = {"critic/w1_low": low.low}
     if min(len(fake), len(held_out)) >= 4:
         points = [samples.flatten(1).double().cpu() for samples in (held_out, fake)]

@@ -11,10 +11,11 @@ from pydantic import Field
 from wgan_cli.lipschitz.base import LipschitzSpec
 from wgan_cli.lipschitz.clip import Clip
 from wgan_cli.lipschitz.gradient_penalty import GradientPenalty
+from wgan_cli.lipschitz.orthogonal import Orthogonal
 from wgan_cli.lipschitz.r1 import R1
 from wgan_cli.lipschitz.spectral import Spectral
 from wgan_cli.lipschitz.unbounded import Unbounded
 
-Lipschitz = Annotated[Unbounded | Clip | GradientPenalty | R1 | Spectral, Field(discriminator="kind")]
+Lipschitz = Annotated[Unbounded | Clip | GradientPenalty | Orthogonal | R1 | Spectral, Field(discriminator="kind")]
 
-__all__ = ["R1", "Clip", "GradientPenalty", "Lipschitz", "LipschitzSpec", "Spectral", "Unbounded"]
+__all__ = ["R1", "Clip", "GradientPenalty", "Lipschitz", "LipschitzSpec", "Orthogonal", "Spectral", "Unbounded"]

@@ -30,6 +30,11 @@ class LipschitzSpec(Choice, ABC):
         """Whether the strategy keeps the critic's slope from growing without limit."""
 
     @property
+    def proves_gap(self) -> bool:
+        """Whether the critic has slope at most 1 by construction, so that its gap is at most W1."""
+        return False
+
+    @property
     def per_sample(self) -> bool:
         """Whether the strategy requires that each score depends on its own sample alone."""
         return False

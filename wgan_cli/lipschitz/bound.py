@@ -18,6 +18,8 @@ from wgan_cli.transport.confidence import t_quantile, welch_freedom
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """The scores are multiplied by one of these, divided by their root mean square slope: the best one is chosen on samples
 that take no part in the bound."""
+BATCH = 1024
+"""Samples that the critic scores at once."""
 PIECE = 1 << 24
 """Distances that are in memory at once."""
 
@@ -35,23 +37,37 @@ class Bound:
     samples: int
     """Judged, of both sets together."""
     anchors: int
+    """Of the extension; 0 where the critic's own gap is what is proved."""
 
 
-def proved(critic: Critic, chosen: Sequence[Tensor], judged: Sequence[Tensor], confidence: float = 0.95) -> Bound:
+def proved(
+    critic: Critic,
+    chosen: Sequence[Tensor],
+    judged: Sequence[Tensor],
+    confidence: float = 0.95,
+    *,
+    gap_counts: bool = False,
+) -> Bound:
     """What a critic proves of W1 between two distributions, in the unit of the samples: see `lower_bound`.
 
     `chosen` and `judged` are real and fake samples (N, *shape). The critic may have been trained on the chosen ones,
-    never on the judged ones. Put it in evaluation mode first.
+    never on the judged ones. Put it in evaluation mode first. `gap_counts` says that the critic has slope at most 1 by
+    construction: then its gap is a second bound, and the larger one counts. The two share the chance of being wrong.
     """
-    scores, steepness = [], []
-    for samples in chosen:
-        parts = samples.split(1024)
-        with torch.no_grad():
-            scores.append(torch.cat([critic(part) for part in parts]))
-        steepness += [slopes(critic, part) for part in parts]
+    scores = [_scores(critic, samples) for samples in chosen]
+    steepness = [slopes(critic, part) for samples in chosen for part in samples.split(BATCH)]
     slope = torch.cat(steepness).square().mean().sqrt().item()
     flat = [[samples.flatten(1) for samples in pair] for pair in (chosen, judged)]
-    return lower_bound(flat[0], scores, flat[1], slope, confidence)
+    if not gap_counts:
+        return lower_bound(flat[0], scores, flat[1], slope, confidence)
+    confidence = (1 + confidence) / 2
+    gap = _limit([_scores(critic, samples) for samples in judged], confidence, anchors=0)
+    return max(gap, lower_bound(flat[0], scores, flat[1], slope, confidence), key=lambda bound: bound.low)
+
+
+@torch.no_grad()
+def _scores(critic: Critic, samples: Tensor) -> Tensor:
+    return torch.cat([critic(part) for part in samples.split(BATCH)])
 
 
 def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
@@ -96,12 +112,17 @@ def lower_bound(
     factors = torch.tensor(SCALES, device=scores[0].device) / max(slope, 1e-30)
     anchors = torch.cat(list(chosen))
     values = best_factor(chosen, scores, factors) * torch.cat(list(scores))
-    real, fake = (extended(anchors, values, points).double() for points in judged)
+    return _limit([extended(anchors, values, points) for points in judged], confidence, len(anchors))
+
+
+def _limit(values: Sequence[Tensor], confidence: float, anchors: int) -> Bound:
+    """Welch's limit of the difference of the means of a function's values at real and at fake samples."""
+    real, fake = (each.double().cpu() for each in values)
     difference = (real.mean() - fake.mean()).item()
-    variances = [(values.var() / len(values)).item() for values in (real, fake)]
+    variances = [(each.var() / len(each)).item() for each in (real, fake)]
     error = sum(variances) ** 0.5
     low = difference - t_quantile(confidence, welch_freedom(variances, [len(real), len(fake)])) * error
-    return Bound(max(low, 0.0), difference, error, len(real) + len(fake), len(anchors))
+    return Bound(max(low, 0.0), difference, error, len(real) + len(fake), anchors)
 
 
 def best_factor(chosen: Sequence[Tensor], scores: Sequence[Tensor], factors: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ class NetworkSpec(Choice):
         """The key that makes a forward pass in training mode draw random numbers."""
         return None
 
+    @property
+    def steepens(self) -> str | None:
+        """The key that keeps a critic whose fully connected layers have slope at most 1 from having it too."""
+        return "kind"
+
     def _initialise(self, network: nn.Module) -> nn.Module:
         for module in network.modules():
             if self.init == "torch" or not isinstance(module, nn.Linear | _ConvNd):

@@ -66,13 +66,10 @@ class ConvGenerator(_ConvFields, GeneratorSpec):
 
 
 class ConvCritic(_ConvFields, CriticSpec):
-    """Convolutions of stride 2, fully connected layers if any, and a linear layer to the score."""
+    """Convolutions of stride 2, and a linear layer to the score."""
 
     channels: Channels = (64, 128)
     """Of each stage, the largest first; each stage halves the sizes. No norm follows the first, as in DCGAN."""
-    hidden: Channels = ()
-    """The widths of fully connected layers after the last stage. They see a sample as a whole, where a convolution sees
-    a neighbourhood: with few stages the score is else a sum over places. No norm follows them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +89,7 @@ class ConvCritic(_ConvFields, CriticSpec):
         ]
         for inputs, outputs in pairwise(self.channels):
             layers += [convolution(dims, inputs, outputs, self.kernel, stride=2), *self._after(dims, outputs)]
-        widths = (self.channels[-1] * positions, *self.hidden)
-        layers.append(nn.Flatten())
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), activation(self.activation, in_place=True)]
-        layers += [nn.Linear(widths[-1], 1), nn.Flatten(0)]
+        layers += [nn.Flatten(), nn.Linear(self.channels[-1] * positions, 1), nn.Flatten(0)]
         return self._initialise(nn.Sequential(*layers))
 
 

@@ -51,12 +51,25 @@ class InPlaceLeakyReLU(LeakyReLU):
     in_place = True
 
 
-Activation = Literal["relu", "leaky_relu", "tanh", "silu", "elu", "softplus"]
+class MaxMin(nn.Module):
+    """Sorts pairs of channels, channel i and i + half: the larger one comes first (Anil et al., 2019).
+
+    This permutes the values, so gradients keep their length. An odd last channel stays as it is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.shape[1] // 2
+        first, second, rest = x.split([half, half, x.shape[1] - 2 * half], 1)
+        return torch.cat([torch.maximum(first, second), torch.minimum(first, second), rest], 1)
+
+
+Activation = Literal["relu", "leaky_relu", "tanh", "silu", "elu", "softplus", "maxmin"]
 _SMOOTH: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "silu": nn.SiLU,
     "elu": nn.ELU,
     "softplus": nn.Softplus,
+    "maxmin": MaxMin,
 }
 _SLOPES = {"relu": 0.0, "leaky_relu": 0.2}
 

@@ -48,6 +48,16 @@ class _MlpFields(NetworkSpec):
     def draws_randomness(self) -> str | None:
         return "dropout" if self.dropout else None
 
+    @property
+    def steepens(self) -> str | None:
+        """Norms divide by what may be small, dropout and shortcuts add, and SiLU has a slope of 1.1 at most."""
+        for key in ("dropout", "residual"):
+            if getattr(self, key):
+                return key
+        if self.norm != "none":
+            return "norm"
+        return "activation" if self.activation == "silu" else None
+
     def _hidden_layers(self, inputs: int) -> list[nn.Module]:
         layers = self._layer(inputs, self.hidden[0], first=True) if self.hidden else []
         for fan_in, fan_out in pairwise(self.hidden):

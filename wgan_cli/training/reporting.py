@@ -128,7 +128,8 @@ class Reporter:
     def _bound(self, chosen: Sequence[Tensor], judged: Sequence[Tensor]) -> dict[str, float]:
         critic = self._trainer.networks.critic.eval()
         try:
-            return {"critic/w1_low": proved(critic, chosen, judged).low}
+            gap_counts = self._trainer.config.lipschitz.proves_gap
+            return {"critic/w1_low": proved(critic, chosen, judged, gap_counts=gap_counts).low}
         finally:
             critic.train()
 
