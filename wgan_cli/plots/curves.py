@@ -33,7 +33,7 @@ class RunCurves:
 _PANELS = (
     ("gap: mean critic(real) − mean critic(fake)", "score", ("critic/gap", "critic/gap_heldout")),
     (
-        "W1: the estimate, gap / Lipschitz constant; the bound that is proved; and the truth",
+        "W1: estimate (gap / Lipschitz constant), proved bound, truth",
         "distance",
         ("critic/w1", "critic/w1_low", "truth/w1"),
     ),
