@@ -13,6 +13,7 @@ from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.cifar10 import Cifar10
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.mnist import MnistFiles
+from wgan_cli.data.stacked_mnist import StackedMnist
 from wgan_cli.errors import BadInputError
 from wgan_cli.training.trainer import Trainer
 
@@ -66,6 +67,8 @@ def test_each_trains_two_iterations(
         monkeypatch.setattr(type(config.data), "checksums", made_up_checksums(made_up_mnist))
         (made_up_mnist / "MNIST").rename(made_up_mnist / config.data.title)
         config = load_config(name, [f"data.root={made_up_mnist}", "training.batch_size=8"])
+    if isinstance(config.data, StackedMnist):
+        config = load_config(name, [f"data.root={made_up_mnist}", "data.triples=64", "training.batch_size=8"])
     if isinstance(config.data, Cifar10):
         images = Store.of(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8))
         monkeypatch.setattr(Cifar10, "load", lambda *_: FiniteDataset(images, "data.split", images))
