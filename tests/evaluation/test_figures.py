@@ -9,8 +9,10 @@ from tests.evaluation.helpers import bars
 from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation import figures
 from wgan_cli.evaluation.classifier import Classifier
 from wgan_cli.evaluation.figures import class_figures, critic_figures, evaluate, set_distances
+from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
 from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run
@@ -80,6 +82,23 @@ def test_a_normal_is_measured_against_its_own_law(tmp_path: Path) -> None:
     assert figures["samples/mean"] == pytest.approx(samples.mean().item())
     assert evaluate(loaded, 500, seed=0) == figures
     assert evaluate(loaded, 500, seed=7) != figures
+
+
+def test_no_sample_that_judges_a_bound_is_an_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endless draws of one seed begin with the same samples."""
+    config = load_config("normal_gp", ["training.iterations=1"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    sets: list[torch.Tensor] = []
+
+    def remember(_: object, chosen: list[torch.Tensor], judged: list[torch.Tensor], **how: bool) -> Bound:
+        sets.extend([torch.cat(chosen), torch.cat(judged)])
+        return Bound(0, 0, 0, 0, 0)
+
+    monkeypatch.setattr(figures, "proved", remember)
+    evaluate(loaded, 200, seed=0)
+    anchors, judged = (set(values.flatten().tolist()) for values in sets)
+    assert (len(anchors), len(judged)) == (400, 600)
+    assert not anchors & judged
 
 
 def test_images_are_measured_against_held_out_ones(tmp_path: Path, made_up_mnist: Path) -> None:

@@ -93,7 +93,11 @@ def test_the_limit_is_that_of_scipys_welch_test() -> None:
     scores = [points[:, 0] for points in chosen]
     found = lower_bound(chosen, scores, judged, 1.0, confidence=0.9)
     factor = best_factor(chosen, scores, torch.tensor(SCALES))
-    real, fake = (extended(torch.cat(chosen), factor * torch.cat(scores), points).double() for points in judged)
+    values = torch.cat(scores)
+    anchors = torch.cat(chosen)
+    reach = (anchors - anchors.mean()).abs().max()
+    values = (factor * (values - values.mean())).clamp(-reach, reach)
+    real, fake = (extended(anchors, values, points).double() for points in judged)
     test = scipy.stats.ttest_ind(real, fake, equal_var=False, alternative="greater")
     assert found.low == pytest.approx(test.confidence_interval(0.9).low, rel=1e-5)
     assert welch_freedom([float(v.var() / len(v)) for v in (real, fake)], [20, 90]) == pytest.approx(test.df)
@@ -119,6 +123,15 @@ def test_equal_samples_are_no_reason_to_divide_by_zero() -> None:
     same = [torch.zeros(4, 2), torch.zeros(4, 2)]
     found = lower_bound(same, [torch.zeros(4)] * 2, same, 0.0)
     assert (found.low, found.difference, found.error) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12])
+def test_a_critic_that_is_nearly_flat_proves_nothing_by_rounding(scale: float) -> None:
+    """Its scores are multiplied until they have slope 1, and their last bits with them."""
+    chosen, judged = shifted(0, 0.0, 300, 2), shifted(10, 0.0, 500, 2)
+    scores = [7.0 + scale * points[:, 1] for points in chosen]
+    found = lower_bound(chosen, scores, judged, scale)
+    assert found.low < 0.2
 
 
 def test_single_samples_are_refused() -> None:

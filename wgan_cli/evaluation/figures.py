@@ -20,6 +20,7 @@ from wgan_cli.lipschitz.estimate import estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene
 from wgan_cli.runs.loaded import LoadedRun
+from wgan_cli.streams import stream_seed
 
 Figures = dict[str, float]
 
@@ -178,7 +179,8 @@ def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, 
     """
     if loaded.conditions is not None:
         return {}
-    anchors = dataset.real(len(fake), torch.Generator().manual_seed(seed), heldout=False)
+    generator = torch.Generator().manual_seed(stream_seed(seed, "anchors"))  # endless data: no draw of `held_out` again
+    anchors = dataset.real(len(fake), generator, heldout=False)
     others = _generated(loaded, seed + len(fake), len(anchors), None)
     gap_counts = loaded.config.lipschitz.proves_gap
     low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)

@@ -111,13 +111,21 @@ def lower_bound(
         raise ValueError("a bound of W1 needs at least two samples of each set, to choose by and to judge by")
     factors = torch.tensor(SCALES, device=scores[0].device) / max(slope, 1e-30)
     anchors = torch.cat(list(chosen))
-    values = best_factor(chosen, scores, factors) * torch.cat(list(scores))
+    values = _scaled(torch.cat(list(scores)), best_factor(chosen, scores, factors), anchors)
     return _limit([extended(anchors, values, points) for points in judged], confidence, len(anchors))
+
+
+def _scaled(scores: Tensor, factors: Tensor, anchors: Tensor) -> Tensor:
+    """factors · scores, about the scores' mean: a function of slope 1 has no use for larger values than the anchors'
+    reach, and those of a flat critic would round away all distances."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    reach = torch.linalg.vector_norm((anchors - anchors.mean(0)).to(scores), dim=1).max()
+    return (factors[..., None] * (scores - scores.mean())).clamp(-reach, reach)
 
 
 def _limit(values: Sequence[Tensor], confidence: float, anchors: int) -> Bound:
     """Welch's limit of the difference of the means of a function's values at real and at fake samples."""
-    real, fake = (each.double().cpu() for each in values)
+    real, fake = (each.cpu().double() for each in values)
     difference = (real.mean() - fake.mean()).item()
     variances = [(each.var() / len(each)).item() for each in (real, fake)]
     error = sum(variances) ** 0.5
@@ -128,6 +136,6 @@ def _limit(values: Sequence[Tensor], confidence: float, anchors: int) -> Bound:
 def best_factor(chosen: Sequence[Tensor], scores: Sequence[Tensor], factors: Tensor) -> Tensor:
     """The factor (0-d) with the largest mean difference, where every other sample is an anchor and the rest judge."""
     anchors = torch.cat([points[::2] for points in chosen])
-    values = factors[:, None] * torch.cat([score[::2] for score in scores])
+    values = _scaled(torch.cat([score[::2] for score in scores]), factors, anchors)
     real, fake = (extended(anchors, values, points[1::2]).mean(1) for points in chosen)
     return factors[(real - fake).argmax()]
