@@ -43,6 +43,12 @@ def write_samples(path: Path, size: int) -> None:
     file.flush()
 
 
+def forget(path: Path) -> None:
+    """Takes the file out of the page cache, where its pages would not count as the streamed process's own."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 @contextmanager
 def limited_group(limit: int) -> Iterator[Path]:
     """A control group whose processes may use `limit` bytes, of version 2 or 1; a process joins by `cgroup.procs`."""
@@ -84,6 +90,7 @@ def measured(case: str, path: str, resident: bool, seconds: float) -> dict[str, 
 
 def in_a_fresh_process(case: str, path: Path, seconds: float, group: Path | None) -> dict[str, float]:
     """The figures of `measured`, streamed within `group`, or resident where there is none."""
+    forget(path)
     line = [sys.executable, __file__, "--worker", case, "--file", str(path), "--seconds", str(seconds)]
     line += [] if group is None else ["--group", str(group)]
     done = subprocess.run(line, capture_output=True, text=True)
