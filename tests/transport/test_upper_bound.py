@@ -1,5 +1,7 @@
 """The upper bound of W1, against known distances and SciPy."""
 
+from importlib import import_module
+
 import pytest
 import scipy.stats
 import torch
@@ -23,7 +25,7 @@ def test_it_is_students_limit_of_the_distances_between_disjoint_batches() -> Non
 
 
 def test_batches_have_a_limit_but_not_on_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wgan_cli.transport.upper_bound.BATCH_SIZE", 5)
+    monkeypatch.setattr(import_module("wgan_cli.transport.upper_bound"), "BATCH_SIZE", 5)
     plane, line = draws(0, 100, 2), draws(0, 100, 1)
     assert (upper_bound(plane, plane.flip(0)).batch_size, upper_bound(line, line.flip(0)).batch_size) == (5, 10)
     assert upper_bound(plane, plane.flip(0)).batches == 10
