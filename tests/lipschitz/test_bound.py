@@ -134,6 +134,15 @@ def test_a_critic_that_is_nearly_flat_proves_nothing_by_rounding(scale: float) -
     assert found.low < 0.2
 
 
+def test_the_extension_does_not_round_where_samples_are_near_each_other() -> None:
+    """Tight clusters, far from each other in many dimensions. Distances by products of matrices are wrong there."""
+    centres = 1000 * torch.nn.functional.normalize(draws(0, 20, 784), dim=1)
+    anchors = centres.repeat(10, 1) + 0.001 * draws(1, 200, 784)
+    points, scores = centres + 0.001 * draws(2, 20, 784), 0.01 * draws(3, 200)
+    exact = (scores.double() - torch.linalg.vector_norm((points[:, None] - anchors).double(), dim=2)).amax(1)
+    assert torch.allclose(extended(anchors, scores, points).double(), exact, atol=1e-3)
+
+
 def test_single_samples_are_refused() -> None:
     points, scores = [torch.zeros(2, 1)] * 2, [torch.zeros(2)] * 2
     with pytest.raises(ValueError, match="at least two samples of each set"):

@@ -78,3 +78,9 @@ def test_it_is_accepted_with_fully_connected_critics() -> None:
     config = load_config("normal_gp", [CRITIC, "lipschitz={kind: orthogonal}"])
     assert config.lipschitz.proves_gap
     assert list(config.warnings()) == []
+
+
+@pytest.mark.parametrize("engine", ["compile", "graph"])
+def test_engines_that_trace_or_capture_refuse_it(engine: str) -> None:
+    with pytest.raises(BadInputError, match=f"orthogonal can't work under training.engine: {engine}; use eager"):
+        load_config("normal_gp", [CRITIC, "lipschitz={kind: orthogonal}", f"training.engine={engine}"])

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tests.lipschitz.helpers import SHAPES, linear_critic, pair
+from wgan_cli.config.load import load_config
 from wgan_cli.lipschitz import R1
 from wgan_cli.networks import MlpCritic
 
@@ -51,3 +52,14 @@ def test_it_is_finite_where_the_slope_is_zero() -> None:
 def test_two_weights_of_zero_are_refused() -> None:
     with pytest.raises(ValidationError, match="penalises nothing"):
         R1(weight=0.0)
+
+
+def test_the_wasserstein_objective_is_warned_of_it() -> None:
+    """Between disjoint supports the critic may rise without limit at no penalty."""
+    flat_at_both = lambda x: 1e6 * torch.sigmoid(1e4 * (x[:, 0] - 0.5))  # noqa: E731
+    real, fake = torch.ones(4, 1), torch.zeros(4, 1)
+    assert R1(fake_weight=1.0).penalty(flat_at_both, real, fake, ()).item() == 0
+    assert (flat_at_both(real) - flat_at_both(fake)).mean() > 1e5
+    (warning,) = load_config("normal_gp", ["lipschitz={kind: r1}"]).warnings()
+    assert "leaves the critic's slope unbounded" in warning
+    assert list(load_config("normal_r1").warnings()) == []

@@ -7,6 +7,7 @@ import torch
 from tests.helpers import metrics
 from tests.training.helpers import CPU, differing, quick
 from wgan_cli.errors import ExitCode, WganError
+from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.training import reporting
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.reporting import Reporter, Stopwatch, in_short
@@ -135,6 +136,29 @@ def test_a_bound_is_proved_whatever_the_slope_of_the_critic() -> None:
         lows += [reporter.figures(outcome)["critic/w1_low"], reporter.truth()["critic/w1_low"]]
     assert all(0.8 * truth < low < truth for low in lows)
     assert lows[2:] == pytest.approx(lows[:2], rel=1e-3)
+
+
+@pytest.mark.parametrize("features", [512, 5000])
+def test_wide_samples_have_as_many_judges(features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(quick("normal_gp", f"data.features={features}"), CPU)
+    judges: list[int] = []
+
+    def remember(_: object, chosen: object, judged: list[torch.Tensor], **how: bool) -> Bound:
+        judges.extend(map(len, judged))
+        return Bound(0.0, 0.0, 0.0, 0, 0)
+
+    monkeypatch.setattr(reporting, "proved", remember)
+    Reporter(trainer).figures(trainer.iterate())
+    assert judges == [Reporter.JUDGED[False]] * 2
+
+
+def test_a_bound_that_is_not_finite_is_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(quick(), CPU)
+    outcome = trainer.iterate()
+    monkeypatch.setattr(reporting, "proved", lambda *_, **__: Bound(0.0, float("nan"), 0.0, 0, 0))
+    with pytest.raises(WganError, match="critic/w1_low") as caught:
+        Reporter(trainer).figures(outcome)
+    assert caught.value.exit_code == ExitCode.DIVERGED
 
 
 def test_with_conditions_no_bound_is_given(made_up_mnist: Path) -> None:

@@ -186,7 +186,7 @@ def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, 
     low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)
     figures: Figures = {"critic/w1_low": low.low}
     if min(len(fake), len(held_out)) >= 4:
-        points = [samples.flatten(1).double().cpu() for samples in (held_out, fake)]
+        points = [samples.flatten(1).cpu().double() for samples in (held_out, fake)]
         figures["truth/w1_high"] = transport.upper_bound(points[0], points[1]).high
     return figures
 

@@ -16,7 +16,7 @@ def normal_modes(samples: Tensor, centres: Tensor, std: float) -> dict[str, floa
     `modes/covered` counts the modes with at least one sample within 3 std of their centre, and `modes/within_3_std` is
     the share of such samples; in the plane it is 98.89 % for the mixture itself, if its modes are far apart.
     """
-    distance, nearest = torch.cdist(samples.double(), centres.to(samples).double()).min(1)
+    distance, nearest = torch.cdist(samples.cpu().double(), centres.cpu().double()).min(1)
     is_near = distance <= 3 * std
     return {
         "modes/covered": float(len(nearest[is_near].unique())),
@@ -30,7 +30,7 @@ def class_modes(classes: Tensor, count: int) -> dict[str, float]:
     `modes/kl` is the Kullback-Leibler divergence of the classes' shares from equal ones, in nats. Even for samples with
     equal chances it is about (count - 1) / (2 N).
     """
-    shares = classes.bincount(minlength=count).double() / len(classes)
+    shares = classes.cpu().bincount(minlength=count).double() / len(classes)
     return {
         "modes/covered": float(shares.count_nonzero()),
         "modes/kl": torch.special.xlogy(shares, shares * count).sum().item(),

@@ -35,6 +35,11 @@ class LipschitzSpec(Choice, ABC):
         return False
 
     @property
+    def needs_eager(self) -> bool:
+        """Whether the critic uses operations that can't be traced, or captured in a graph."""
+        return False
+
+    @property
     def per_sample(self) -> bool:
         """Whether the strategy requires that each score depends on its own sample alone."""
         return False

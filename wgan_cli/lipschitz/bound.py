@@ -83,14 +83,10 @@ def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
     rows = max(1, PIECE // len(anchors))
     found = []
     for part in points.split(rows):
-        distances = torch.cdist(part, anchors, compute_mode=_mode(points.shape[1]))
+        # Not by products of matrices: where samples are near each other those round, and the bound would be false.
+        distances = torch.cdist(part, anchors, compute_mode="donot_use_mm_for_euclid_dist")
         found.append(torch.stack([(row - distances).amax(1) for row in scores.reshape(-1, len(anchors))]))
     return torch.cat(found, 1).reshape(*scores.shape[:-1], len(points))
-
-
-def _mode(dim: int) -> str:
-    """Products of matrices are fast in many dimensions, where no two samples are so near that they would round."""
-    return "donot_use_mm_for_euclid_dist" if dim <= 32 else "use_mm_for_euclid_dist"
 
 
 def lower_bound(

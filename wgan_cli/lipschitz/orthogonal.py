@@ -26,6 +26,10 @@ class Orthogonal(LipschitzSpec):
     def proves_gap(self) -> bool:
         return True
 
+    @property
+    def needs_eager(self) -> bool:
+        return True  # torch computes the weights of square layers by steps that depend on their values
+
     def attach(self, critic: nn.Module) -> nn.Module:
         for module in list(critic.modules()):
             if isinstance(module, nn.Linear):

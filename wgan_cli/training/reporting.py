@@ -41,7 +41,9 @@ class Reporter:
         self._grid = self._grid_inputs(trainer.conditions)
         self._real = None if data.is_image else self._shown()
         self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
-        self._judged = self._judging(self.JUDGED[data.is_image])
+        judged = self.JUDGED[data.is_image]
+        self._judged = self._judging(judged)
+        self._judging_latents = trainer.config.latent.from_seeds(range(judged)).to(trainer.device)
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
 
@@ -118,23 +120,27 @@ class Reporter:
 
     def _proved(self, outcome: Outcome) -> dict[str, float]:
         """What the critic proves of W1 between the data and the samples that a user would get."""
-        if self._judged is None or len(outcome.real) < 4:
+        trainer = self._trainer
+        if not trainer.world.is_first or self._judged is None or len(outcome.real) < 4:
             return {}
-        count = self.JUDGED[self._trainer.config.data.is_image]
-        is_ready = self._generated is not None and self._generated[0] == self._trainer.step
-        samples = self.samples() if is_ready else in_batches(self._trainer.networks.sampler, self._inputs[:count])
+        count = self.JUDGED[trainer.config.data.is_image]
+        is_ready = self._generated is not None and self._generated[0] == trainer.step and len(self._inputs) >= count
+        samples = self.samples() if is_ready else in_batches(trainer.networks.sampler, self._judging_latents)
         return self._bound([outcome.real, outcome.fake], [self._judged, samples[:count]])
 
     def _bound(self, chosen: Sequence[Tensor], judged: Sequence[Tensor]) -> dict[str, float]:
         critic = self._trainer.networks.critic.eval()
         try:
             gap_counts = self._trainer.config.lipschitz.proves_gap
-            return {"critic/w1_low": proved(critic, chosen, judged, gap_counts=gap_counts).low}
+            found = proved(critic, chosen, judged, gap_counts=gap_counts)
         finally:
             critic.train()
+        if not math.isfinite(found.difference):
+            raise self._trainer.diverged(f"the difference that critic/w1_low rests on is {found.difference}")
+        return {"critic/w1_low": found.low}
 
     def figures(self, outcome: Outcome) -> dict[str, float]:
-        """The figures as numbers, with one wait for the device. Raises `WganError` if one is not finite.
+        """The figures as numbers, with few waits for the device. Raises `WganError` if one is not finite.
 
         The Lipschitz constant and the held-out gap use the critic after its last step, in evaluation mode;
         `critic/gap` uses the critic before that step. With several ranks, each calls this with its share of the batch.

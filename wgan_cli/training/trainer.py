@@ -26,7 +26,8 @@ class Trainer:
     def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
         """Raises `WganError` if the data can't be loaded or does not fit. Writes nothing."""
         self.config, self.device, self.world, self.step = config, device, world, 0
-        engine = pick_engine(config.training.engine, device, world)
+        is_eager = config.training.engine == "auto" and config.lipschitz.needs_eager
+        engine = pick_engine("eager" if is_eager else config.training.engine, device, world)
         self._share = world.share(config.training.batch_size)
         self.streams = Streams(config.seed, device)
         self.engine = engine(self.streams.all)

@@ -31,8 +31,9 @@ def upper_bound(x: Tensor, y: Tensor, confidence: float = 0.95) -> UpperBound:
 
     W1 between two batches of independent samples has an expectation above W1, because W1 is convex in both measures
     (Jensen). So the mean over disjoint pairs of batches bounds W1 from above, up to the error of the mean: its limit is
-    Student's. More samples in a batch bring the expectation nearer to W1. The order of the samples must not depend on
-    their values. Raises ValueError for fewer than four samples of each.
+    Student's. That needs nearly normal means: rare extremes, which most batches miss, make it false. More samples in a
+    batch bring the expectation nearer to W1. The order of the samples must not depend on their values. Raises
+    ValueError for fewer than four samples of each.
     """
     most = min(len(x), len(y))
     if most < 4:
