@@ -134,11 +134,11 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
     for _ in range(5):  # a graph is captured, kernels are compiled, caches are warm
         step()
     peaks = [] if who == "textbook" else [peak(device, torch.float32), peak(device, torch.bfloat16)]
-    rate = _rate(step, device, seconds)
+    per_second = rate(step, device, seconds)
     if peaks:
         again = peak(device, torch.float32), peak(device, torch.bfloat16)
         peaks = [statistics.mean(pair) for pair in zip(peaks, again, strict=True)]
-    figures = {"iterations_per_second": rate, "first_iteration_s": first}
+    figures = {"iterations_per_second": per_second, "first_iteration_s": first}
     if device.type == "cuda":
         figures["kernels_per_iteration"] = kernels(step)
         figures["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
@@ -149,7 +149,7 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
     return figures
 
 
-def _rate(step: Callable[[], Any], device: torch.device, seconds: float) -> float:
+def rate(step: Callable[[], Any], device: torch.device, seconds: float) -> float:
     """Iterations a second: the median over chunks of about a tenth of the time."""
     rates, count, end = [], 1, time.perf_counter() + seconds
     while time.perf_counter() < end or len(rates) < 3:

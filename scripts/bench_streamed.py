@@ -15,13 +15,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from bench import rate
 
 from wgan_cli.config.load import load_config
 from wgan_cli.devices import pick_threads, tune_process
@@ -78,14 +78,11 @@ def measured(case: str, path: str, resident: bool, seconds: float) -> dict[str, 
     config = load_config(CASES[case], [data])
     trainer = Trainer(config, torch.device("cpu"))
     tune_process(config.training.matmul, pick_threads(trainer.work))
-    rates = []
-    for spell in (WARM_UP, seconds):
-        count, begun = 0, time.perf_counter()
-        while time.perf_counter() < begun + spell:
-            trainer.iterate()
-            count += 1
-        rates.append(count / (time.perf_counter() - begun))
-    return {"rate": rates[-1], "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    rate(trainer.iterate, trainer.device, WARM_UP)
+    return {
+        "rate": rate(trainer.iterate, trainer.device, seconds),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    }
 
 
 def in_a_fresh_process(case: str, path: Path, seconds: float, group: Path | None) -> dict[str, float]:

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wgan_cli.conditions import Classes, generator_inputs
 from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data import DataSpec
 from wgan_cli.devices import pick_device
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.classifier import Classifier, trained_classifier
@@ -63,7 +64,7 @@ def of_points(run: LoadedRun) -> Figures:
     data, points = run.config.data, 2500
 
     def modes(samples: Tensor) -> Figures:
-        return normal_modes(samples, data.centres(run.device), data.noise)
+        return normal_modes(samples, *data.mixture)
 
     real = data.draw(points, torch.Generator().manual_seed(1)).to(run.device)
     return modes(run.sample(seeds(points))) | as_floor(modes(real))
@@ -83,18 +84,16 @@ def of_stacked_digits(run: LoadedRun) -> Figures:
 def of_classes(run: LoadedRun) -> Figures:
     classifier, count = classifier_of(run.config.data, run.device), 10_000
     dataset = run.config.load_data(run.device)
-    inputs = generator_inputs(run.config.latent, run.conditions, seeds(count))
-    latents, asked = inputs.split([run.config.latent.dim, inputs.shape[1] - run.config.latent.dim], 1)
-    is_asked = isinstance(run.conditions, Classes)
-    samples = run.generate(latents, asked if is_asked else None)
+    asked = run.conditions.for_seeds(seeds(count)) if run.conditions else None
+    samples = run.sample(seeds(count), asked)
     real = dataset.real(count, torch.Generator().manual_seed(0), heldout=True)
     other = dataset.real(len(real), torch.Generator().manual_seed(0), heldout=False)
     found = class_figures(classifier, samples, real, other)
     wanted = (f"frechet/{classifier.name}", f"frechet/{classifier.name}_floor", "class_share/least")
     figures = {name: found[name] for name in wanted}
-    if is_asked:
-        share = (classifier.classes(samples) == asked.to(samples).argmax(1)).double().mean().item()
-        figures["condition/accuracy"] = share
+    if asked is not None:
+        is_right = classifier.classes(samples).cpu() == asked.argmax(1)
+        figures["condition/accuracy"] = is_right.double().mean().item()
     return figures
 
 
@@ -124,7 +123,7 @@ def of_given_column(run: LoadedRun) -> Figures:
         return torch.from_numpy(3 * c + (1 + c) * chance.normal(size=c.shape))
 
     for tenth in range(10):
-        c, others, thirds = (tenth / 10 + 0.1 * chance.random((3, sets, size))).astype(np.float64)
+        c, others, thirds = tenth / 10 + 0.1 * chance.random((3, sets, size))
         condition = run.conditions.encode(torch.from_numpy(c.reshape(-1, 1)))
         samples = run.sample(seeds(c.size), condition)
         x = torch.from_numpy(run.decode(samples)[:, 1].astype(np.float64)).reshape(sets, size)
@@ -138,13 +137,13 @@ def as_floor(figures: Figures) -> Figures:
     return {f"floor {name}": value for name, value in figures.items()}
 
 
-def classifier_of(data: object, device: torch.device) -> Classifier:
+def classifier_of(data: DataSpec, device: torch.device) -> Classifier:
     classifier = trained_classifier(data.load(device), data.kind, device)
     assert classifier is not None
     return classifier
 
 
-def measure_for(name: str, config: object) -> Callable[[LoadedRun], Figures]:
+def measure_for(name: str, config: RunConfig) -> Callable[[LoadedRun], Figures]:
     """What is measured for this config."""
     data = config.data
     by_kind = {"normal": of_normal, "points": of_points, "stacked_mnist": of_stacked_digits}

@@ -323,6 +323,7 @@ def distance(
     from wgan_cli.evaluation.points import read_points
     from wgan_cli.plots.plan import plan_figure
     from wgan_cli.plots.style import check_path, save
+    from wgan_cli.transport.confidence import CONFIDENCE
 
     if config is not None and method not in ("critic", "bounds"):
         raise BadInputError("--config: is for --method critic or bounds")
@@ -336,7 +337,7 @@ def distance(
     generator = torch.Generator().manual_seed(seed)
     x, y = (read_points(source, num, generator) for source in (a, b))
     problem = distances.Problem(
-        x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config), confidence=confidence or 0.95
+        x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config), confidence=confidence or CONFIDENCE
     )
     found = distances.measure(problem, method)
     try:

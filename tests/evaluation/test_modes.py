@@ -17,9 +17,24 @@ CPU = torch.device("cpu")
 def test_a_mode_counts_from_one_sample_within_three_std() -> None:
     centres = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
     samples = torch.tensor([[0.0, 1.49], [1.06, 1.06], [1.07, 1.07], [4.0, 1.51], [40.0, 0.0]])
-    assert normal_modes(samples, centres, 0.5) == {"modes/covered": 1, "modes/within_3_std": 2 / 5}
-    assert normal_modes(samples, centres, 1.0) == {"modes/covered": 2, "modes/within_3_std": 4 / 5}
-    assert normal_modes(samples[-1:], centres, 1.0) == {"modes/covered": 0, "modes/within_3_std": 0}
+    for chosen, std, covered, share in ((samples, 0.5, 1, 2 / 5), (samples, 1.0, 2, 4 / 5), (samples[-1:], 1.0, 0, 0)):
+        figures = normal_modes(chosen, centres, std)
+        assert (figures["modes/covered"], figures["modes/within_3_std"]) == (covered, share)
+
+
+def test_narrow_modes_are_seen_by_their_spread() -> None:
+    """They make the share within 3 std larger than that of the data."""
+    data = Points.model_validate({"shape": "grid"})
+    centres, std = data.mixture or (torch.empty(0), 0.0)
+    chosen = centres.repeat(4000, 1)
+    noise = torch.randn(chosen.shape, generator=torch.Generator().manual_seed(0))
+    true, narrow, none = (normal_modes(chosen + scale * std * noise, centres, std) for scale in (1.0, 0.4, 0.0))
+    within = 1 - math.exp(-4.5)  # E[r² / 2 | r < 3] for a Rayleigh distance r
+    assert true["modes/spread"] == pytest.approx(math.sqrt((1 - 5.5 * math.exp(-4.5)) / within), rel=0.005)
+    assert narrow["modes/spread"] == pytest.approx(0.4, rel=0.01)
+    assert none["modes/spread"] == pytest.approx(0, abs=1e-4)
+    assert narrow["modes/within_3_std"] > true["modes/within_3_std"]
+    assert normal_modes(centres + 100, centres, std)["modes/spread"] == 0
 
 
 @pytest.mark.parametrize(("shape", "modes"), [("ring", 8), ("grid", 25)])

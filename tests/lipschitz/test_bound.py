@@ -1,5 +1,7 @@
 """The lower bound of W1, against its formula, the laws of the McShane extension, known distances, and SciPy."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -73,6 +75,13 @@ def test_the_scale_of_the_critic_does_not_matter(slope: float) -> None:
     assert proved(0, 3.0, 300, 2, slope).low == pytest.approx(proved(0, 3.0, 300, 2).low, rel=1e-3)
 
 
+def test_an_offset_of_the_scores_does_not_matter() -> None:
+    """Those of a trained critic drift."""
+    chosen, judged = shifted(0, 3.0, 300, 2), shifted(10**6, 3.0, 300, 2)
+    lows = [lower_bound(chosen, [points[:, 0] + c for points in chosen], judged, 1.0).low for c in (0.0, 1000.0)]
+    assert lows[1] == pytest.approx(lows[0], rel=1e-3)
+
+
 def test_a_critic_that_knows_nothing_proves_next_to_nothing() -> None:
     chosen, judged = shifted(0, 1.0, 500, 2), shifted(10, 1.0, 500, 2)
     found = lower_bound(chosen, [draws(20, 500), draws(21, 500)], judged, 1.0)
@@ -125,12 +134,13 @@ def test_equal_samples_are_no_reason_to_divide_by_zero() -> None:
     assert (found.low, found.difference, found.error) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12])
-def test_a_critic_that_is_nearly_flat_proves_nothing_by_rounding(scale: float) -> None:
-    """Its scores are multiplied until they have slope 1, and their last bits with them."""
+@pytest.mark.parametrize("height", [0.0, 1.0], ids=["constant", "steps"])
+def test_a_critic_without_slope_at_the_samples_gives_a_finite_bound(height: float) -> None:
+    """As one that is saturated: its scores are divided by no slope at all, and would be infinite."""
     chosen, judged = shifted(0, 0.0, 300, 2), shifted(10, 0.0, 500, 2)
-    scores = [7.0 + scale * points[:, 1] for points in chosen]
-    found = lower_bound(chosen, scores, judged, scale)
+    scores = [1e9 * (1 + height * points[:, 1].sign()) for points in chosen]
+    found = lower_bound(chosen, scores, judged, slope=0.0)
+    assert math.isfinite(found.difference)
     assert found.low < 0.2
 
 

@@ -7,8 +7,8 @@ import torch
 from tests.helpers import metrics
 from tests.training.helpers import CPU, differing, quick
 from wgan_cli.errors import ExitCode, WganError
-from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.training import reporting
+from wgan_cli.training.judge import Judge
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.reporting import Reporter, Stopwatch, in_short
 from wgan_cli.training.trainer import Trainer
@@ -49,7 +49,8 @@ def test_samples_are_generated_once_an_iteration() -> None:
         reporter.figures(outcome)
         reporter.picture()
         reporter.truth()
-        assert sum(drawn) == iteration * (Reporter.VALUES + 2 * Reporter.MORE[False])
+        judge = Judge(trainer)
+        assert sum(drawn) == iteration * (Reporter.VALUES + judge.few + 2 * judge.many)
     assert reporter.samples() is reporter.samples()
 
 
@@ -60,7 +61,7 @@ def test_few_samples_are_generated_for_figures_of_images(made_up_mnist: Path) ->
     drawn: list[int] = []
     trainer.networks.sampler.register_forward_hook(lambda _, latents, __: drawn.append(len(latents[0])))
     reporter.figures(outcome)
-    assert sum(drawn) == Reporter.JUDGED[True]
+    assert sum(drawn) == Judge(trainer).few == 167  # a quarter of 2^19 / 784
 
 
 def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
@@ -121,52 +122,6 @@ def test_a_gap_that_stays_negative_is_explained_once(
     report(*[-1.0] * 3 * reporter.PATIENCE)
     assert len(caplog.records) == warnings
     assert all("lipschitz.sided: one" in record.message for record in caplog.records)
-
-
-def test_a_bound_is_proved_whatever_the_slope_of_the_critic() -> None:
-    """A critic that is 1,000 times as steep proves the same; its gap / slope says nothing of that."""
-    trainer = Trainer(quick("normal_gp", "training.batch_size=256", "data.mean=9.0", "training.n_critic=20"), CPU)
-    outcome = trainer.iterate()
-    reporter = Reporter(trainer)
-    truth = reporter.figures(outcome)["truth/w1"]
-    lows = []
-    for factor in (1.0, 1000.0):
-        with torch.no_grad():
-            list(trainer.networks.critic.parameters())[-2].mul_(factor)
-        lows += [reporter.figures(outcome)["critic/w1_low"], reporter.truth()["critic/w1_low"]]
-    assert all(0.8 * truth < low < truth for low in lows)
-    assert lows[2:] == pytest.approx(lows[:2], rel=1e-3)
-
-
-@pytest.mark.parametrize("features", [512, 5000])
-def test_wide_samples_have_as_many_judges(features: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(quick("normal_gp", f"data.features={features}"), CPU)
-    judges: list[int] = []
-
-    def remember(_: object, chosen: object, judged: list[torch.Tensor], **how: bool) -> Bound:
-        judges.extend(map(len, judged))
-        return Bound(0.0, 0.0, 0.0, 0, 0)
-
-    monkeypatch.setattr(reporting, "proved", remember)
-    Reporter(trainer).figures(trainer.iterate())
-    assert judges == [Reporter.JUDGED[False]] * 2
-
-
-def test_a_bound_that_is_not_finite_is_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(quick(), CPU)
-    outcome = trainer.iterate()
-    monkeypatch.setattr(reporting, "proved", lambda *_, **__: Bound(0.0, float("nan"), 0.0, 0, 0))
-    with pytest.raises(WganError, match="critic/w1_low") as caught:
-        Reporter(trainer).figures(outcome)
-    assert caught.value.exit_code == ExitCode.DIVERGED
-
-
-def test_with_conditions_no_bound_is_given(made_up_mnist: Path) -> None:
-    """It would be of the samples of all classes together, which the critic does not compare."""
-    labels = (f"data={{kind: mnist, root: {made_up_mnist}}}", "condition={kind: labels}")
-    trainer = Trainer(quick("normal_gp", *labels), CPU)
-    reporter = Reporter(trainer)
-    assert "critic/w1_low" not in {**reporter.figures(trainer.iterate()), **reporter.truth()}
 
 
 def test_a_critic_without_slope_gives_no_estimate() -> None:

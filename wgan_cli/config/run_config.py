@@ -12,7 +12,7 @@ from wgan_cli.conditions import Condition
 from wgan_cli.data import Data, Dataset
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.networks import Critic, Generator, Latent
-from wgan_cli.networks.pair import Networks
+from wgan_cli.networks.pair import Networks, steepness_fault
 from wgan_cli.objectives import Objective, Wasserstein
 from wgan_cli.optimizers import Optimizers
 from wgan_cli.spec import Spec
@@ -148,12 +148,9 @@ class RunConfig(Spec):
                 f"batch mixes the samples of a batch, but {self.lipschitz.kind} needs per-sample gradients; "
                 "use layer or none",
             )
-        if self.lipschitz.proves_gap and self.critic.steepens:
-            yield (
-                ("critic", self.critic.steepens),
-                f"can't have slope 1 under {self.lipschitz.kind}; use kind: mlp without norm, dropout or residual, and "
-                "activation: maxmin",
-            )
+        fault = steepness_fault(self.critic, self.lipschitz)
+        if fault is not None:
+            yield ("critic", fault[0]), fault[1]
         batch = self.training.batch_size
         if self.data.sample_count is not None and batch > self.data.sample_count:
             yield (

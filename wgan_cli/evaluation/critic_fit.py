@@ -16,7 +16,7 @@ from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, MlpCritic
 from wgan_cli.networks.average import averaged
-from wgan_cli.networks.pair import build_critic
+from wgan_cli.networks.pair import build_critic, steepness_fault
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
 from wgan_cli.spec import Spec
@@ -45,11 +45,9 @@ class CriticFit(Spec):
 
     @model_validator(mode="after")
     def _check_slope(self) -> Self:
-        if self.lipschitz.proves_gap and self.critic.steepens:
-            raise ValueError(
-                f"critic.{self.critic.steepens}: can't have slope 1 under {self.lipschitz.kind}; use kind: mlp without "
-                "norm, dropout or residual, and activation: maxmin"
-            )
+        fault = steepness_fault(self.critic, self.lipschitz)
+        if fault is not None:
+            raise ValueError(f"critic.{fault[0]}: {fault[1]}")
         return self
 
 
@@ -95,8 +93,8 @@ def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Fitted:
     pooled = torch.cat([x, y])
     centre = pooled.mean(0)
     unit = ((pooled - centre).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
-    scaled = [((points - centre) / unit).float() for points in (x, y)]
-    return Fitted(fitted_critic(scaled[0], scaled[1], fit, seed), centre, unit, fit.lipschitz.proves_gap)
+    high, low = (((points - centre) / unit).float() for points in (x, y))
+    return Fitted(fitted_critic(high, low, fit, seed), centre, unit, fit.lipschitz.proves_gap)
 
 
 def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wgan_cli import transport
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate, fitted
+from wgan_cli.transport.confidence import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Problem:
     """The entropic blur in the unit of the cost ‖x − y‖^p; None for a hundredth of the mean cost."""
     seed: int = 0
     fit: CriticFit = field(default_factory=CriticFit)
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
     """Of each limit of `bounds`, one-sided."""
 
 
@@ -107,17 +108,13 @@ def bounds(problem: Problem) -> Distance:
     judged = [points[: len(points) // 3] for points in shuffled]
     rest = [points[len(points) // 3 :] for points in shuffled]
     critic = fitted(rest[0], rest[1], problem.fit, problem.seed)
-    low = critic.proved([points[:ANCHORS] for points in rest], judged, confidence)
+    low = critic.proved(rest, judged, confidence)
     high = transport.upper_bound(shuffled[0], shuffled[1], confidence)
     figures = {"w1_low": low.low, "w1_high": high.high, "confidence": confidence}
     found = critic.estimate(*judged).w1
     figures |= {} if found is None else {"w1_estimate": found}
     figures |= {"anchors": low.anchors, "judged": low.samples, "batches": high.batches, "batch_size": high.batch_size}
     return Distance(figures)
-
-
-ANCHORS = 4096
-"""Of each set: more prove more, and take as much longer."""
 
 
 METHODS: dict[str, Callable[[Problem], Distance]] = {

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from wgan_cli.lipschitz.base import Critic
+from wgan_cli.lipschitz.estimate import scores_of
 from wgan_cli.lipschitz.slope import slopes
-from wgan_cli.transport.confidence import t_quantile, welch_freedom
+from wgan_cli.transport.confidence import CONFIDENCE, t_quantile, welch_freedom
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """The scores are multiplied by one of these, divided by their root mean square slope: the best one is chosen on samples
 that take no part in the bound."""
-BATCH = 1024
-"""Samples that the critic scores at once."""
+ANCHORS = 4096
+"""Of each set, at most: more prove more, and take as much longer."""
 PIECE = 1 << 24
 """Distances that are in memory at once."""
 
@@ -44,42 +45,37 @@ def proved(
     critic: Critic,
     chosen: Sequence[Tensor],
     judged: Sequence[Tensor],
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     *,
     gap_counts: bool = False,
 ) -> Bound:
     """What a critic proves of W1 between two distributions, in the unit of the samples: see `lower_bound`.
 
     `chosen` and `judged` are real and fake samples (N, *shape). The critic may have been trained on the chosen ones,
-    never on the judged ones. Put it in evaluation mode first. `gap_counts` says that the critic has slope at most 1 by
-    construction: then its gap is a second bound, and the larger one counts. The two share the chance of being wrong.
+    never on the judged ones; the first `ANCHORS` of each chosen set are anchors. Put it in evaluation mode first.
+    `gap_counts` says that the critic has slope at most 1 by construction: then its gap is a second bound, and the
+    larger one counts. The two share the chance of being wrong.
     """
-    scores = [_scores(critic, samples) for samples in chosen]
-    steepness = [slopes(critic, part) for samples in chosen for part in samples.split(BATCH)]
+    chosen = [samples[:ANCHORS] for samples in chosen]
+    scores = [scores_of(critic, samples) for samples in chosen]
+    steepness = [slopes(critic, part) for samples in chosen for part in samples.split(1024)]
     slope = torch.cat(steepness).square().mean().sqrt().item()
     flat = [[samples.flatten(1) for samples in pair] for pair in (chosen, judged)]
     if not gap_counts:
         return lower_bound(flat[0], scores, flat[1], slope, confidence)
     confidence = (1 + confidence) / 2
-    gap = _limit([_scores(critic, samples) for samples in judged], confidence, anchors=0)
+    gap = _limit([scores_of(critic, samples) for samples in judged], confidence, anchors=0)
     return max(gap, lower_bound(flat[0], scores, flat[1], slope, confidence), key=lambda bound: bound.low)
-
-
-@torch.no_grad()
-def _scores(critic: Critic, samples: Tensor) -> Tensor:
-    return torch.cat([critic(part) for part in samples.split(BATCH)])
 
 
 def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
     """max_i (scores_i − ‖point − anchor_i‖) at each of the points (N, D), for anchors (K, D): (N,).
 
     `scores` (..., K) give (..., N): several functions at the cost of one set of distances. Memory stays below some
-    hundred MB. Distances are computed at least in float32, about the anchors' mean, so that they round little.
+    hundred MB. Distances are computed at least in float32.
     """
     precise = torch.promote_types(points.dtype, torch.float32)
-    centre = anchors.to(precise).mean(0)
-    anchors, points = (values.to(precise) - centre for values in (anchors, points))
-    scores = scores.to(precise)
+    anchors, points, scores = (values.to(precise) for values in (anchors, points, scores))
     rows = max(1, PIECE // len(anchors))
     found = []
     for part in points.split(rows):
@@ -94,7 +90,7 @@ def lower_bound(
     scores: Sequence[Tensor],
     judged: Sequence[Tensor],
     slope: float,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> Bound:
     """A lower confidence limit of W1 between two distributions, from real and fake samples of each.
 
@@ -112,9 +108,8 @@ def lower_bound(
 
 
 def _scaled(scores: Tensor, factors: Tensor, anchors: Tensor) -> Tensor:
-    """factors · scores, about the scores' mean: a function of slope 1 has no use for larger values than the anchors'
-    reach, and those of a flat critic would round away all distances."""
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    """factors · scores, about the scores' mean, and no larger than the anchors' reach: a function of slope 1 has no use
+    for more, and scores of a critic without slope would become infinite."""
     reach = torch.linalg.vector_norm((anchors - anchors.mean(0)).to(scores), dim=1).max()
     return (factors[..., None] * (scores - scores.mean())).clamp(-reach, reach)
 

@@ -61,12 +61,19 @@ def _parts(
 
 
 @torch.no_grad()
+def scores_of(
+    critic: ConditionalCritic, samples: Tensor, condition: Tensor | None = None, batch_size: int = 1024
+) -> Tensor:
+    """The critic's scores (N,) of `samples` (N, *shape), at their conditions if any, at least in float32."""
+    scores = torch.cat([bound(part) for bound, part in _parts(critic, samples, condition, batch_size)])
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def mean_score(
     critic: ConditionalCritic, samples: Tensor, condition: Tensor | None = None, batch_size: int = 1024
 ) -> Tensor:
-    """The mean of the critic's scores of `samples` (N, *shape), at their conditions if any: 0-d, at least float32."""
-    scores = torch.cat([bound(part) for bound, part in _parts(critic, samples, condition, batch_size)])
-    return scores.to(torch.promote_types(scores.dtype, torch.float32)).mean()
+    """The mean of `scores_of`: 0-d."""
+    return scores_of(critic, samples, condition, batch_size).mean()
 
 
 def estimate(critic: ConditionalCritic, real: Tensor, fake: Tensor, condition: Tensor | None = None) -> Estimate:

@@ -20,6 +20,14 @@ def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn
     return lipschitz.attach(spec.build(shape))
 
 
+def steepness_fault(critic: CriticSpec, lipschitz: LipschitzSpec) -> tuple[str, str] | None:
+    """The key of the critic that keeps it from the slope that its strategy promises, and what to do; None if none."""
+    if not lipschitz.proves_gap or critic.steepens is None:
+        return None
+    remedy = "use kind: mlp without norm, dropout or residual, and activation: maxmin"
+    return critic.steepens, f"can't have slope 1 under {lipschitz.kind}; {remedy}"
+
+
 class Networks:
     """The generator, the critic with its strategy attached, and the averaged generator if there is a decay for it."""
 

@@ -1,1 +1,1 @@
-"""Training: ranks, signals, steps, engines, the trainer, its figures and grids, and the loop."""
+"""Training: ranks, signals, steps, engines, the trainer, its judge, figures and grids, and the loop."""

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.pixels import Array, Pixels
-from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.training.engine import Outcome
+from wgan_cli.training.judge import Judge
 from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
@@ -26,8 +26,6 @@ class Reporter:
     """The figures and grids of a trainer, at its current iteration."""
 
     GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 4096, 1000, 2500
-    JUDGED, MORE = {True: 256, False: 2048}, {True: 512, False: 2048}
-    """Samples that judge a bound of W1 when figures are logged and when a grid is drawn; fewer if they are images."""
     COLUMNS, MOST_ROWS = 8, 16
     PATIENCE = 10
     """The number of successive logged iterations with a negative gap after which a warning is logged."""
@@ -41,19 +39,9 @@ class Reporter:
         self._grid = self._grid_inputs(trainer.conditions)
         self._real = None if data.is_image else self._shown()
         self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
-        judged = self.JUDGED[data.is_image]
-        self._judged = self._judging(judged)
-        self._judging_latents = trainer.config.latent.from_seeds(range(judged)).to(trainer.device)
+        self._judge = Judge(trainer) if trainer.world.is_first else None  # only the first rank writes figures
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
-
-    def _judging(self, count: int) -> Tensor | None:
-        """Real samples that training never sees, to judge a bound by. None with conditions, as the bound is of all
-        samples together."""
-        if self._trainer.conditions is not None:
-            return None
-        real = self._trainer.dataset.real(count, torch.Generator().manual_seed(1), heldout=True)
-        return real if len(real) > 1 else None
 
     def _shown(self) -> Tensor:
         """Real samples for pictures: few where one is large, as they stay on the device."""
@@ -105,39 +93,7 @@ class Reporter:
         """Figures that take too long for every logged iteration, and are computed with each grid: distances to real
         samples, and the bound of W1 by more samples."""
         figures = {name: value.item() for name, value in self._trainer.dataset.truth(self.samples()).items()}
-        return figures | self._bound_by_more()
-
-    def _bound_by_more(self) -> dict[str, float]:
-        trainer = self._trainer
-        count = self.MORE[trainer.config.data.is_image]
-        judged = self._judging(count)
-        anchors = trainer.dataset.real(count, torch.Generator().manual_seed(2), heldout=False)
-        if judged is None or len(anchors) < 4:
-            return {}
-        others = trainer.config.latent.from_seeds(range(count, 3 * count)).to(trainer.device)
-        fakes = in_batches(trainer.networks.sampler, others).split(count)
-        return self._bound([anchors, fakes[0]], [judged, fakes[1]])
-
-    def _proved(self, outcome: Outcome) -> dict[str, float]:
-        """What the critic proves of W1 between the data and the samples that a user would get."""
-        trainer = self._trainer
-        if not trainer.world.is_first or self._judged is None or len(outcome.real) < 4:
-            return {}
-        count = self.JUDGED[trainer.config.data.is_image]
-        is_ready = self._generated is not None and self._generated[0] == trainer.step and len(self._inputs) >= count
-        samples = self.samples() if is_ready else in_batches(trainer.networks.sampler, self._judging_latents)
-        return self._bound([outcome.real, outcome.fake], [self._judged, samples[:count]])
-
-    def _bound(self, chosen: Sequence[Tensor], judged: Sequence[Tensor]) -> dict[str, float]:
-        critic = self._trainer.networks.critic.eval()
-        try:
-            gap_counts = self._trainer.config.lipschitz.proves_gap
-            found = proved(critic, chosen, judged, gap_counts=gap_counts)
-        finally:
-            critic.train()
-        if not math.isfinite(found.difference):
-            raise self._trainer.diverged(f"the difference that critic/w1_low rests on is {found.difference}")
-        return {"critic/w1_low": found.low}
+        return figures | (self._judge.by_many() if self._judge else {})
 
     def figures(self, outcome: Outcome) -> dict[str, float]:
         """The figures as numbers, with few waits for the device. Raises `WganError` if one is not finite.
@@ -160,7 +116,7 @@ class Reporter:
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise trainer.diverged(f"{name} is {value}")
-        figures |= self._proved(outcome)
+        figures |= self._judge.by_few(outcome) if self._judge else {}
         w1 = w1_estimate(figures["critic/gap"], figures["critic/lipschitz"])
         if w1 is not None:
             figures["critic/w1"] = w1

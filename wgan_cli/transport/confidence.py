@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+CONFIDENCE = 0.95
+"""Of a limit, one-sided, where none is asked for."""
+
 
 def welch_freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
     """Degrees of freedom of a sum of means with these variances, each of `counts` values (Welch and Satterthwaite)."""

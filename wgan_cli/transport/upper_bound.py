@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wgan_cli.transport.confidence import t_quantile
+from wgan_cli.transport.confidence import CONFIDENCE, t_quantile
 from wgan_cli.transport.discrete import exact_wasserstein
 from wgan_cli.transport.line import wasserstein_1d
 
@@ -26,7 +26,7 @@ class UpperBound:
     batch_size: int
 
 
-def upper_bound(x: Tensor, y: Tensor, confidence: float = 0.95) -> UpperBound:
+def upper_bound(x: Tensor, y: Tensor, confidence: float = CONFIDENCE) -> UpperBound:
     """An upper confidence limit of W1 between the distributions that x (N, D) and y (M, D) are independent draws of.
 
     W1 between two batches of independent samples has an expectation above W1, because W1 is convex in both measures
