@@ -20,6 +20,7 @@ from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
+from wgan_cli.data.streamed import read_no_further
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
 
@@ -244,6 +245,8 @@ class _Rows:
 
     def store(self, device: torch.device, resident: bool) -> Store:
         if not resident:
+            for array in self.files.arrays:
+                read_no_further(array)
             return Store(self.gather_later, len(self.chosen), device, is_resident=False)
         step = max(1, CHUNK // math.prod(self.files.sample))
         parts = [self.gather(part).to(device) for part in torch.arange(len(self.chosen)).split(step)]

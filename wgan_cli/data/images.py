@@ -13,6 +13,7 @@ from wgan_cli.data.heldout import Heldout, Indices, apart, split
 from wgan_cli.data.picture_cache import Decoded, classes_of, decode_pictures, labels_of
 from wgan_cli.data.picture_files import open_pictures
 from wgan_cli.data.pixels import scale
+from wgan_cli.data.streamed import read_no_further
 from wgan_cli.devices import free_memory
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -91,4 +92,5 @@ def _store(pictures: Decoded, chosen: Indices, device: torch.device, resident: b
     def gather(indices: Tensor) -> Tensor:
         return scale(torch.from_numpy(pictures.pixels[chosen[indices.cpu().numpy()]]))
 
+    read_no_further(pictures.pixels)
     return Store(gather, len(chosen), device, is_resident=False)
