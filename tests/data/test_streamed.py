@@ -1,3 +1,4 @@
+import mmap
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -6,7 +7,7 @@ import numpy as np
 import platformdirs
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from tests.data.pictures import write_folder
 from wgan_cli.data import Arrays, Images
 from wgan_cli.data.base import WHOLE, Batches
 from wgan_cli.data.finite import Store
+from wgan_cli.data.mapped import read_together
 from wgan_cli.data.streamed import AHEAD, StreamedPasses
 
 CPU = torch.device("cpu")
@@ -179,3 +181,63 @@ def test_no_neighbours_are_read_of_streamed_samples(
     dataset = spec.load(torch.device("cpu"))
     assert is_read_at_random(tmp_path) != resident
     assert len(dataset.batches(4, torch.Generator()).next()) == 4
+
+
+class Asked(mmap.mmap):
+    """A mapping that keeps what was asked of it."""
+
+    calls: list[tuple[int, int, int]]
+
+    def madvise(self, option: int, start: int = 0, length: int | None = None) -> None:
+        assert length is not None
+        super().madvise(option, start, length)
+        self.calls.append((option, start, length))
+
+
+@pytest.mark.skipif(not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice")
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 3000), st.sampled_from([0, 128, 640]), st.lists(st.integers(0, 49), max_size=8))
+def test_rows_are_asked_for_at_once_and_no_others(tmp_path: Path, columns: int, header: int, rows: list[int]) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(bytes(header + 4 * 50 * columns))
+    with path.open("rb") as file:
+        mapping = Asked(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapping.calls = []
+    array = np.ndarray((50, columns), np.float32, mapping, header)
+    read_together(array, np.array(rows, np.int64))
+    assert len(mapping.calls) == len(rows)
+    for row, (option, start, length) in zip(rows, mapping.calls, strict=True):
+        begin, end = header + 4 * row * columns, header + 4 * (row + 1) * columns
+        assert option == mmap.MADV_WILLNEED
+        assert start % mmap.PAGESIZE == 0
+        assert begin - mmap.PAGESIZE < start <= begin
+        assert start + length == end
+
+
+def test_an_array_in_memory_is_asked_nothing() -> None:
+    read_together(np.zeros((3, 2)), np.array([0, 2]))
+
+
+@pytest.mark.parametrize("kind", ["arrays", "images"])
+def test_a_streamed_batch_is_read_together(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row after another, that left half of the speed on a file of four times the memory."""
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+    asked: list[list[int]] = []
+    for module in ("arrays", "images"):
+        monkeypatch.setattr(f"wgan_cli.data.{module}.read_together", lambda _, rows: asked.append(rows.tolist()))
+    if kind == "arrays":
+        np.save(tmp_path / "a.npy", np.arange(20, dtype=np.float32))
+        np.save(tmp_path / "b.npy", np.arange(20, 40, dtype=np.float32))
+        fields = {"path": (str(tmp_path / "a.npy"), str(tmp_path / "b.npy")), "scale": "none"}
+        spec = Arrays.model_validate({**fields, "resident": False}).resolved()
+    else:
+        write_folder(tmp_path / "pictures", 40, ("red", "green"))
+        spec = Images.model_validate({"path": str(tmp_path / "pictures"), "size": 32, "resident": False}).resolved()
+    batches = spec.load(torch.device("cpu")).batches(8, torch.Generator())
+    asked.clear()
+    batch = batches.next()
+    if kind == "arrays":
+        rows = [int(value) for value in batch.flatten()]
+        assert asked[:2] == [[row for row in rows if row < 20], [row - 20 for row in rows if row >= 20]]
+    else:
+        assert len(asked[0]) == 8

@@ -18,9 +18,9 @@ from torch import Tensor
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
+from wgan_cli.data.mapped import read_no_further, read_together
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
-from wgan_cli.data.streamed import read_no_further
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
 
@@ -182,11 +182,21 @@ class _Files:
         """The samples (n, C, ...) of these indices (n,)."""
         if len(self.arrays) == 1:
             return self._channels_first(self.arrays[0][chosen])
-        file = np.searchsorted(self.starts, chosen, side="right") - 1
         values = np.empty((len(chosen), *self.arrays[0].shape[1:]), self.dtype)
-        for i in np.unique(file):
-            values[file == i] = self.arrays[i][chosen[file == i] - self.starts[i]]
+        for array, where, rows in self._by_file(chosen):
+            values[where] = array[rows]
         return self._channels_first(values)
+
+    def read_together(self, chosen: Array) -> None:
+        """Has the system begin to read the samples of these indices (n,)."""
+        for array, _, rows in self._by_file(chosen):
+            read_together(array, rows)
+
+    def _by_file(self, chosen: Array) -> Iterator[tuple[Array, Array, Array]]:
+        """Of each file that has some of these indices (n,): its array, which of them (n,), and their rows in it."""
+        file = np.searchsorted(self.starts, chosen, side="right") - 1
+        for i in np.unique(file):
+            yield self.arrays[i], file == i, chosen[file == i] - self.starts[i]
 
     def chunks(self, digest: Callable[[memoryview], object] = lambda _: None) -> Iterator[Array]:
         """All samples (n, C, ...), some at a time; `digest` gets their bytes. Raises `BadInputError` at a value that
@@ -241,6 +251,7 @@ class _Rows:
     def gather_later(self, indices: Tensor) -> Tensor:
         """As `gather`, while a run goes on."""
         self.files.check_unchanged()
+        self.files.read_together(self.chosen[indices.cpu().numpy()])
         return self.gather(indices)
 
     def store(self, device: torch.device, resident: bool) -> Store:
@@ -249,5 +260,8 @@ class _Rows:
                 read_no_further(array)
             return Store(self.gather_later, len(self.chosen), device, is_resident=False)
         step = max(1, CHUNK // math.prod(self.files.sample))
-        parts = [self.gather(part).to(device) for part in torch.arange(len(self.chosen)).split(step)]
-        return Store.of(torch.cat(parts))
+        none = self.gather(torch.arange(0))
+        samples = none.new_empty(len(self.chosen), *none.shape[1:], device=device)
+        for part in torch.arange(len(self.chosen)).split(step):
+            samples[part] = self.gather(part).to(device)  # in place: to join parts takes twice their memory
+        return Store.of(samples)

@@ -10,10 +10,10 @@ from torch import Tensor
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, Indices, apart, split
+from wgan_cli.data.mapped import read_no_further, read_together
 from wgan_cli.data.picture_cache import Decoded, classes_of, decode_pictures, labels_of
 from wgan_cli.data.picture_files import open_pictures
 from wgan_cli.data.pixels import scale
-from wgan_cli.data.streamed import read_no_further
 from wgan_cli.devices import free_memory
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -90,7 +90,9 @@ def _store(pictures: Decoded, chosen: Indices, device: torch.device, resident: b
         return Store.of(torch.from_numpy(pictures.pixels[chosen]).to(device))
 
     def gather(indices: Tensor) -> Tensor:
-        return scale(torch.from_numpy(pictures.pixels[chosen[indices.cpu().numpy()]]))
+        rows = chosen[indices.cpu().numpy()]
+        read_together(pictures.pixels, rows)
+        return scale(torch.from_numpy(pictures.pixels[rows]))
 
     read_no_further(pictures.pixels)
     return Store(gather, len(chosen), device, is_resident=False)

@@ -1,12 +1,10 @@
 """Samples that do not fit the device: a background thread gathers their batches, two iterations ahead."""
 
-import mmap
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from wgan_cli.data.base import Batches
@@ -14,15 +12,6 @@ from wgan_cli.data.base import Batches
 Gather = Callable[[Tensor], Tensor]
 """Of indices (n,): these samples (n, *shape) on the CPU, as networks train on them. Runs on a thread."""
 AHEAD = 2
-
-
-def read_no_further(array: NDArray[Any]) -> None:
-    """Has the system read only the pages of the samples that are gathered from a memory-mapped array.
-
-    By itself it reads 128 KiB for each, many times a small sample, and drives others out of memory for it.
-    """
-    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
-        array.base.madvise(mmap.MADV_RANDOM)
 
 
 class StreamedPasses(Batches):
