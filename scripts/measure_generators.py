@@ -33,9 +33,9 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import DataSpec
 from wgan_cli.devices import pick_device
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.classifier import Classifier, trained_classifier
-from wgan_cli.evaluation.figures import class_figures
-from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
+from wgan_cli.measures.classifier import Classifier, trained_classifier
+from wgan_cli.measures.fidelity import class_figures
+from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run
 from wgan_cli.transport import wasserstein_1d, wasserstein_1d_normal

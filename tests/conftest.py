@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
 import pytest
 import torch
 
@@ -23,6 +24,14 @@ class Result:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, for this test alone."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(folder))
+    return folder
 
 
 Wgan = Callable[..., Result]

@@ -10,9 +10,10 @@ from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation import figures
-from wgan_cli.evaluation.classifier import Classifier
-from wgan_cli.evaluation.figures import class_figures, critic_figures, evaluate, set_distances
+from wgan_cli.evaluation.figures import critic_figures, evaluate, set_distances
 from wgan_cli.lipschitz.bound import Bound
+from wgan_cli.measures.classifier import Classifier
+from wgan_cli.measures.fidelity import class_figures
 from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
 from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run

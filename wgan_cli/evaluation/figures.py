@@ -13,16 +13,14 @@ from wgan_cli import transport
 from wgan_cli.conditions import Classes, ConditionalDataset, GivenColumns
 from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.classifier import MOST_CLASSES, Classifier, trained_classifier
-from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import estimate
-from wgan_cli.networks.base import in_batches
+from wgan_cli.measures.classifier import MOST_CLASSES, trained_classifier
+from wgan_cli.measures.fidelity import Figures, beside_floor, class_figures
+from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.plots.samples import Scene
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
-
-Figures = dict[str, float]
 
 
 def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
@@ -45,12 +43,12 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     fake = _generated(loaded, seed, count, asked)
     figures: Figures = {"step": loaded.step, "samples": count}
     figures |= {"samples/mean": fake.mean().item(), "samples/std": fake.std().item()}
-    exact = _beside_floor(lambda x, _: _numbers(dataset.exact_distances(x)), fake, real, other)
-    figures |= exact or _beside_floor(set_distances, fake, real, other)
+    exact = beside_floor(lambda x, _: _numbers(dataset.exact_distances(x)), fake, real, other)
+    figures |= exact or beside_floor(set_distances, fake, real, other)
     data = loaded.config.data
     mixture = data.mixture
     if mixture is not None:
-        figures |= _beside_floor(lambda x, _: normal_modes(x, *mixture), fake, real, other)
+        figures |= beside_floor(lambda x, _: normal_modes(x, *mixture), fake, real, other)
     asked_class = asked if isinstance(loaded.conditions, Classes) else None
     if data.channel_data is not None:
         figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
@@ -73,7 +71,7 @@ def _channel_figures(
     classifier = trained_classifier(data.channel_data.load(device), data.channel_data.kind, device)
     assert classifier is not None
     classes = partial(stacked_classes, classifier)
-    figures = _beside_floor(lambda x, _: class_modes(classes(x), len(data.class_names)), fake, real, other)
+    figures = beside_floor(lambda x, _: class_modes(classes(x), len(data.class_names)), fake, real, other)
     return figures | asked_class_share(classes, fake, real, asked)
 
 
@@ -105,7 +103,7 @@ def asked_class_share(classes: Callable[[Tensor], Tensor], fake: Tensor, real: T
     if asked is None:
         return {}
     number = asked.argmax(1)
-    return _beside_floor(
+    return beside_floor(
         lambda x, _: {"condition/accuracy": (classes(x) == number).double().mean().item()}, fake, real, real
     )
 
@@ -138,12 +136,6 @@ def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tens
 
 def _numbers(figures: dict[str, Tensor]) -> Figures:
     return {name: value.item() for name, value in figures.items()}
-
-
-def _beside_floor(measure: Callable[[Tensor, Tensor], Figures], fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Each figure between `fake` and `real`, followed by its floor: the figure between `other` and `real`."""
-    found, floor = measure(fake, real), measure(other, real)
-    return {key: value for name in found for key, value in ((name, found[name]), (f"{name}_floor", floor[name]))}
 
 
 def set_distances(samples: Tensor, real: Tensor) -> Figures:
@@ -189,26 +181,3 @@ def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, 
         points = [samples.flatten(1).cpu().double() for samples in (held_out, fake)]
         figures["truth/w1_high"] = transport.upper_bound(points[0], points[1]).high
     return figures
-
-
-def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Fréchet distance between features, and the share of each class among the generated samples.
-
-    The Fréchet distance is W2² between the normals with the moments of the features, as in FID (Heusel et al., 2017).
-    The features are the last hidden layer of this classifier, so compare only figures of the same classifier.
-    """
-
-    def frechet(x: Tensor, y: Tensor) -> Figures:
-        moments = [_moments(in_batches(classifier.features, samples)) for samples in (x, y)]
-        return {f"frechet/{classifier.name}": transport.gaussian_w2_squared(*moments[0], *moments[1]).item()}
-
-    figures = {f"accuracy/{classifier.name}": classifier.accuracy} | _beside_floor(frechet, fake, real, other)
-    scores = in_batches(classifier.head, in_batches(classifier.features, fake))
-    shares = scores.argmax(1).bincount(minlength=scores.shape[1]) / len(fake)
-    figures |= {f"class_share/{label}": share for label, share in enumerate(shares.tolist())}
-    return figures | {"class_share/least": shares.min().item(), "class_share/greatest": shares.max().item()}
-
-
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    features = features.double().cpu()
-    return features.mean(0), torch.cov(features.T)

@@ -7,7 +7,7 @@ import torch
 from tests.evaluation.helpers import bars
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.normal import Normal
-from wgan_cli.evaluation.classifier import Classifier, trained_classifier
+from wgan_cli.measures.classifier import Classifier, trained_classifier
 
 CPU = torch.device("cpu")
 

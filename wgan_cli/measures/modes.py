@@ -6,7 +6,7 @@ Srivastava et al. (2017), "VEEGAN"; Lin et al. (2018), "PacGAN".
 import torch
 from torch import Tensor
 
-from wgan_cli.evaluation.classifier import Classifier
+from wgan_cli.measures.classifier import Classifier
 
 
 def normal_modes(samples: Tensor, centres: Tensor, std: float) -> dict[str, float]:

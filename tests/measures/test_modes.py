@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from wgan_cli.data import Points
-from wgan_cli.evaluation.classifier import Classifier
-from wgan_cli.evaluation.modes import class_modes, normal_modes, stacked_classes
+from wgan_cli.measures.classifier import Classifier
+from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 
 CPU = torch.device("cpu")
 

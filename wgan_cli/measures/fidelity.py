@@ -1,0 +1,100 @@
+"""How close generated samples are to real ones in a space of features, and how much of the real ones they cover."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wgan_cli import transport
+from wgan_cli.measures.classifier import Classifier
+from wgan_cli.networks.base import in_batches
+
+Figures = dict[str, float]
+
+
+def beside_floor(measure: Callable[[Tensor, Tensor], Figures], fake: Tensor, real: Tensor, other: Tensor) -> Figures:
+    """Each figure between `fake` and `real`, followed by its floor: the figure between `other` and `real`."""
+    found, floor = measure(fake, real), measure(other, real)
+    return {key: value for name in found for key, value in ((name, found[name]), (f"{name}_floor", floor[name]))}
+
+
+def frechet(x: Tensor, y: Tensor) -> float:
+    """W2² between the normals with the moments of the features (N, D) and (M, D), as in FID (Heusel et al., 2017)."""
+    moments = [(features.mean(0), torch.cov(features.T)) for features in (x.double().cpu(), y.double().cpu())]
+    return transport.gaussian_w2_squared(*moments[0], *moments[1]).item()
+
+
+def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
+    """Fréchet distance between features, and the share of each class among the generated samples.
+
+    The features are the last hidden layer of this classifier, so compare only figures of the same classifier.
+    """
+    name = f"frechet/{classifier.name}"
+    features = [in_batches(classifier.features, samples) for samples in (fake, real, other)]
+    figures = {f"accuracy/{classifier.name}": classifier.accuracy}
+    figures |= beside_floor(lambda x, y: {name: frechet(x, y)}, *features)
+    scores = in_batches(classifier.head, features[0])
+    shares = scores.argmax(1).bincount(minlength=scores.shape[1]) / len(fake)
+    figures |= {f"class_share/{label}": share for label, share in enumerate(shares.tolist())}
+    return figures | {"class_share/least": shares.min().item(), "class_share/greatest": shares.max().item()}
+
+
+PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5
+"""As in the two papers."""
+
+
+@dataclass(frozen=True)
+class _Balls:
+    """A ball around each of some points (N, D), which reaches to its k-th nearest neighbour among the others."""
+
+    points: Tensor
+    radii: Tensor
+    """(N,)"""
+
+    @classmethod
+    def around(cls, points: Tensor, neighbours: int) -> "_Balls":
+        nearest = [
+            _distances(part, points).topk(neighbours + 1, largest=False).values[:, -1]  # the first is the point itself
+            for part in points.split(_PIECE)
+        ]
+        return cls(points, torch.cat(nearest))
+
+    def holding(self, others: Tensor) -> tuple[Tensor, Tensor]:
+        """For each of `others` (M, D), how many balls hold it: (M,). For each ball, whether it holds any: (N,)."""
+        counts, holds = [], torch.zeros(len(self.points), dtype=torch.bool, device=others.device)
+        for part in others.split(_PIECE):
+            inside = _distances(part, self.points) <= self.radii
+            counts.append(inside.sum(1))
+            holds |= inside.any(0)
+        return torch.cat(counts), holds
+
+
+_PIECE = 1024
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """Exact where points are near each other, unlike those by products of matrices."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def manifold_figures(fake: Tensor, real: Tensor) -> Figures:
+    """How far two sets of points (N, D) and (M, D) overlap, by balls around each to a near neighbour of its own set.
+
+    Of Kynkäänniemi et al. (2019): `precision`, the share of generated points within a ball of a real one, and `recall`,
+    the share of real points within a ball of a generated one. Of Naeem et al. (2020): `density`, the mean number of
+    real balls that hold a generated point, by their expected number, and `coverage`, the share of real balls that hold
+    any. Larger is better; `density` may exceed 1. Compare with their floors, which are not 1. Raises ValueError for
+    sets of fewer than 6 points.
+    """
+    if min(len(fake), len(real)) <= DENSITY_NEIGHBOURS:
+        raise ValueError(f"precision and density need more than {DENSITY_NEIGHBOURS} samples in each set")
+    held, _ = _Balls.around(real, PRECISION_NEIGHBOURS).holding(fake)
+    recalled, _ = _Balls.around(fake, PRECISION_NEIGHBOURS).holding(real)
+    counts, covered = _Balls.around(real, DENSITY_NEIGHBOURS).holding(fake)
+    return {
+        "fidelity/precision": (held > 0).double().mean().item(),
+        "fidelity/recall": (recalled > 0).double().mean().item(),
+        "fidelity/density": counts.double().mean().item() / DENSITY_NEIGHBOURS,
+        "fidelity/coverage": covered.double().mean().item(),
+    }

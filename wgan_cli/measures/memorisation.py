@@ -1,0 +1,45 @@
+"""Whether generated samples are copies of training samples."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Of each of some samples (N, *shape), the nearest training sample."""
+
+    distances: Tensor
+    """Euclidean, over all of a sample's values: (N,)."""
+    samples: Tensor
+    """(N, *shape)"""
+
+    @classmethod
+    def among(cls, training: Iterable[Tensor], samples: Tensor) -> "Nearest":
+        """The nearest to each of `samples` (N, *shape) in the parts (M, *shape) of the training samples."""
+        best = torch.full((len(samples),), torch.inf, device=samples.device)
+        found = torch.empty_like(samples)
+        flat = samples.flatten(1)
+        for part in training:
+            number = torch.cdist(flat, part.flatten(1)).argmin(1)  # by products of matrices: fast, and near enough
+            exact = torch.linalg.vector_norm(flat - part.flatten(1)[number], dim=1)
+            closer = exact < best
+            best = torch.where(closer, exact, best)
+            found[closer] = part[number[closer]]
+        return cls(best, found)
+
+
+def memorisation_figures(fake: Nearest, heldout: Nearest) -> dict[str, float]:
+    """Distances of generated samples to their nearest training samples, beside those of held-out samples.
+
+    `memorisation/nearest` is the median. `memorisation/copies` is the share of generated samples that are nearer to a
+    training sample than 99 % of held-out samples are: about 1 % for a perfect generator, more if it copies.
+    """
+    limit = heldout.distances.double().quantile(0.01)
+    figures = {}
+    for end, nearest in (("", fake), ("_floor", heldout)):
+        figures[f"memorisation/nearest{end}"] = nearest.distances.median().item()
+        figures[f"memorisation/copies{end}"] = (nearest.distances < limit).double().mean().item()
+    return figures
