@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from PIL import Image
@@ -25,13 +24,6 @@ TINY = (
     *("training.batch_size=4", "training.n_critic=1", "training.iterations=2", "lipschitz={kind: gp}"),
     *("output.log_every=2", "output.sample_every=1000", "output.checkpoint_every=2"),
 )
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder, for this test alone."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -280,8 +272,8 @@ def test_a_file_that_changes_while_it_trains_ends_the_run_and_loses_nothing(
     content = Path("x.npy").read_bytes()
     checkpoint = RunFolder.checkpoint
 
-    def changing(self: RunFolder, state: Any, step: int) -> None:
-        checkpoint(self, state, step)
+    def changing(self: RunFolder, state: Any, step: int, **which: bool) -> None:
+        checkpoint(self, state, step, **which)
         if step == 4:
             np.save("x.npy", good[:5])
 

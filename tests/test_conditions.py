@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from scipy import stats
@@ -390,10 +389,9 @@ def test_a_generator_learns_what_depends_on_a_given_column(tmp_path: Path) -> No
     assert intercept == pytest.approx(0, abs=0.7)
 
 
-def test_a_generator_learns_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_learns_its_classes(tmp_path: Path) -> None:
     from tests.data.pictures import COLOURS, write_folder
 
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
     folder = write_folder(tmp_path / "x", 60, COLOURS)
     config = load_config(
         "mnist_mlp_gp",

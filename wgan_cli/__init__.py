@@ -56,17 +56,18 @@ def train(
     return train_run(loaded, pick_device(device), out=Path(out).expanduser() if out else None, name=name, resume=resume)
 
 
-def load_run(path: str | Path, *, device: str = "auto", raw: bool = False) -> "LoadedRun":
+def load_run(path: str | Path, *, device: str = "auto", raw: bool = False, best: bool = False) -> "LoadedRun":
     """Loads the trained networks from a run's folder or from one checkpoint file.
 
     `.sample(seeds)` draws samples (N, *shape), `.critic` scores them, `.config` is the run's config and `.step` its
-    iteration. With `raw`, the generator has the weights of the last iteration, not the averaged ones. Raises
-    `WganError` for a checkpoint that is missing, damaged, or does not fit its own config.
+    iteration. With `raw`, the generator has the weights of the last iteration, not the averaged ones; with `best`, all
+    are those of the iteration whose samples were best. Raises `WganError` for a checkpoint that is missing, damaged, or
+    does not fit its own config.
     """
     from wgan_cli.devices import pick_device
     from wgan_cli.runs.loaded import load_run
 
-    return load_run(str(path), pick_device(device), raw=raw)
+    return load_run(str(path), pick_device(device), raw=raw, best=best)
 
 
 def distance(

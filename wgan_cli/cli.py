@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
+Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint, not the newest one.")]
 Checkpoint = Annotated[str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")]
 
 
@@ -144,6 +145,7 @@ def sample(
         Path | None, typer.Option(help="A table of given values, one row a sample.", metavar="FILE")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")] = False,
+    best: Best = False,
     device: Device = "auto",
 ) -> None:
     """Draw samples from a trained generator, and print their path."""
@@ -157,7 +159,7 @@ def sample(
         raise BadInputError("--interpolate A,B names its seeds; leave out --seed and --seeds")
     if sum((classes is not None, bool(given), given_from is not None)) > 1:
         raise BadInputError("--class, --given and --given-from: ask by one of them")
-    loaded = load_run(ckpt, pick_device(device), raw=raw)
+    loaded = load_run(ckpt, pick_device(device), raw=raw, best=best)
     path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
     if given_from is not None:
@@ -224,6 +226,7 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
     ] = None,
+    best: Best = False,
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
@@ -234,7 +237,7 @@ def evaluate(
 
     _check_seeds(seed + num - 1, num)
     plot = _checked_png(plot)
-    loaded = load_run(ckpt, pick_device(device))
+    loaded = load_run(ckpt, pick_device(device), best=best)
     figures = evaluate_run(loaded, num, seed)
     try:
         _keep_evaluation(figures, Path(ckpt).expanduser())

@@ -153,6 +153,10 @@ class ConditionalDataset(ReferenceDataset):
             return None
         return self.pairs(count, torch.Generator().manual_seed(0), heldout=True)
 
+    @property
+    def size(self) -> int:
+        return self.inner.size
+
     def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
         return self.inner.labelled(heldout=heldout)
 

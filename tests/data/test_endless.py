@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from wgan_cli.data.endless import EndlessDataset
@@ -41,4 +42,10 @@ def test_real_samples_are_new_so_none_are_held_out() -> None:
     assert torch.equal(DATASET.real(5, stream(1), heldout=False), DATASET.real(5, stream(1), heldout=True))
     assert DATASET.heldout() is None
     assert DATASET.labelled(heldout=False) is None
-    assert DATASET.truth(torch.zeros(4, 2, 3)) == {}
+
+
+def test_the_truth_is_w1_to_new_samples() -> None:
+    new = DATASET.truth(DATASET.real(1000, stream(7), heldout=False))
+    assert new["truth/w1"].item() == pytest.approx(new["truth/w1_floor"].item(), rel=0.1)
+    shifted = DATASET.truth(DATASET.real(1000, stream(7), heldout=False) + 10)
+    assert shifted["truth/w1"].item() == pytest.approx(10 * 6**0.5, rel=0.01)

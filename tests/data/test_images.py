@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 
@@ -15,12 +14,6 @@ from wgan_cli.data.finite import FiniteDataset
 from wgan_cli.errors import BadInputError
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache folder, for this test alone."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
 
 
 def loaded(path: Path, **fields: Any) -> tuple[Images, FiniteDataset]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 from PIL import Image
 from torchvision.transforms import functional
@@ -19,13 +18,6 @@ from wgan_cli.errors import BadInputError
 
 SHAPE = (3, 8, 8)
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder, for this test alone."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def pixels(image: Image.Image) -> Any:

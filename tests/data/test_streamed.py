@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -167,11 +166,8 @@ def is_read_at_random(path: Path) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells how memory is read")
 @pytest.mark.parametrize("kind", ["arrays", "images"])
 @pytest.mark.parametrize("resident", [False, True])
-def test_no_neighbours_are_read_of_streamed_samples(
-    kind: str, resident: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_neighbours_are_read_of_streamed_samples(kind: str, resident: bool, tmp_path: Path) -> None:
     """Of a file of four times the memory, that left a thirtieth of the speed."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
     if kind == "arrays":
         np.save(tmp_path / "x.npy", np.zeros((100, 3000), np.float32))
         spec = Arrays.model_validate({"path": str(tmp_path / "x.npy"), "resident": resident}).resolved()
@@ -221,7 +217,6 @@ def test_an_array_in_memory_is_asked_nothing() -> None:
 @pytest.mark.parametrize("kind", ["arrays", "images"])
 def test_a_streamed_batch_is_read_together(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row after another, that left half of the speed on a file of four times the memory."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
     asked: list[list[int]] = []
     for module in ("arrays", "images"):
         monkeypatch.setattr(f"wgan_cli.data.{module}.read_together", lambda _, rows: asked.append(rows.tolist()))

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from PIL import Image
@@ -14,12 +13,6 @@ from tests.data.pictures import COLOURS, encoded, noise, write_folder, zipped
 from wgan_cli.data import survey as survey_module
 from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache folder, for this test alone."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
 
 
 def table(count: int = 30) -> Any:

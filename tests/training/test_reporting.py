@@ -35,7 +35,8 @@ def test_reports_of_images_compare_with_held_out_ones(tmp_path: Path, made_up_mn
     logged = metrics(train_run(quick("normal_gp", images), CPU, out=tmp_path / "run", name="x"))
     assert [line["step"] for line in logged] == [2, 3, 4, 6]  # the grid of iteration 3 has a line of its own
     assert all("critic/gap_heldout" in line for line in logged if line["step"] != 3)
-    assert logged[1].keys() == {"step", "truth/w1", "truth/w1_floor", "critic/w1_low"}
+    frechet = {"frechet/mnist-cnn", "frechet/mnist-cnn_floor"}
+    assert logged[1].keys() == {"step", "truth/w1", "truth/w1_floor", "critic/w1_low", *frechet}
     assert logged[3].keys() > {"truth/w1", "critic/gap"}
 
 

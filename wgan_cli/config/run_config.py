@@ -30,6 +30,8 @@ class TrainingSpec(Spec):
     n_critic: int = Field(default=5, ge=1)
     average: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
+    patience: int | None = Field(default=None, ge=1)
+    """Ends the run when so many grids in a row (`output.sample_every`) brought no better samples, beyond noise."""
     deterministic: bool = False
     """On a GPU, use only kernels that give the same bits each time, so that resuming is exact. This is slower."""
     engine: Literal["auto", "eager", "compile", "graph"] = "auto"
@@ -114,7 +116,7 @@ class RunConfig(Spec):
     def differences(self, other: "RunConfig") -> list[str]:
         """The dotted keys in which two configs differ, without those that may change when a run is resumed."""
         mine, others = _flat(self.to_dict()), _flat(other.to_dict())
-        free = {"training.iterations"} | {f"data.{key}" for key in self.data.location_keys}
+        free = {"training.iterations", "training.patience"} | {f"data.{key}" for key in self.data.location_keys}
         return sorted(
             key
             for key in mine.keys() | others.keys()

@@ -90,6 +90,11 @@ class Dataset(ABC):
         """All samples (N, *shape) and their classes (N,), if they have any."""
         return None
 
+    @property
+    def size(self) -> int | None:
+        """The number of training samples; None for a source without end."""
+        return None
+
     def figures(self, generated: Callable[[], Tensor]) -> Figures:
         """Figures of generated samples that are cheap enough for every logged iteration.
 

@@ -67,10 +67,10 @@ class ReferenceDataset(Dataset):
 
     def truth(self, samples: Tensor) -> Figures:
         """Exact W1 in the critic's own unit (Euclidean), and its floor: real against real."""
-        heldout = self.heldout()
-        if heldout is None:
+        if self.reference is None:
             return {}
-        distance = exact_wasserstein(samples[: len(heldout)].flatten(1), heldout.flatten(1))
+        real = self.reference[0]
+        distance = exact_wasserstein(samples[: len(real)].flatten(1), real.flatten(1))
         return {"truth/w1": distance, "truth/w1_floor": self._floor}
 
 
@@ -126,6 +126,10 @@ class FiniteDataset(ReferenceDataset):
                 f"training.batch_size: {batch_size} is larger than the {len(self.samples)} samples of {self.where}"
             )
         return self.samples.batches(batch_size, generator, share)
+
+    @property
+    def size(self) -> int:
+        return len(self.samples)
 
     def state_dict(self) -> Mapping[str, Any]:
         return self.state

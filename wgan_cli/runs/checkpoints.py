@@ -11,7 +11,7 @@ import logging
 import re
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from wgan_cli.files import flush_folder, load_plain, write_atomically
 
 CHECKPOINT_FORMAT = 2
 _DIGEST_LENGTH = 64
+BEST = "best.pt"
+"""The checkpoint of the iteration with the best samples so far, beside the numbered ones."""
 log = logging.getLogger("wgan")
 
 
@@ -48,14 +50,24 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(self, state: Mapping[str, Any], step: int, before: Callable[[], None]) -> None:
-        """Copies `state`, lets the thread write it, and returns. The thread calls `before` first.
+    def save(
+        self,
+        state: Mapping[str, Any],
+        step: int,
+        before: Callable[[], None],
+        *,
+        newest: bool = True,
+        best: bool = False,
+    ) -> None:
+        """Copies `state`, lets the thread write it as the newest checkpoint, the best one or both, and returns.
 
-        If an earlier checkpoint is still being written, waits for it, and raises its `OSError` if it failed.
+        The thread calls `before` first. If an earlier checkpoint is still being written, waits for it, and raises its
+        `OSError` if it failed.
         """
         self.wait()
         header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
-        self._writing = self._thread.submit(self._write, {**header, **copied(state)}, step, before)
+        names = [f"{step:09d}.pt"] * newest + [BEST] * best
+        self._writing = self._thread.submit(self._write, {**header, **copied(state)}, names, before)
 
     def check(self) -> None:
         """Raises the `OSError` of the last checkpoint, if writing it has failed. Does not wait."""
@@ -75,9 +87,11 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
 
-    def _write(self, state: Mapping[str, Any], step: int, before: Callable[[], None]) -> None:
+    def _write(self, state: Mapping[str, Any], names: Sequence[str], before: Callable[[], None]) -> None:
         before()
-        write_atomically(self._run / "checkpoints" / f"{step:09d}.pt", sealed(state))
+        content = sealed(state)
+        for name in names:
+            write_atomically(self._run / "checkpoints" / name, content)
         outdated = checkpoints(self._run)[self._config.output.keep :]
         for old in outdated:
             old.unlink(missing_ok=True)
@@ -155,13 +169,24 @@ def read_newest(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def find_checkpoint(target: str) -> dict[str, Any]:
-    """The checkpoint in the file `target`, or the newest one in the run folder `target`. Raises `WganError`."""
+def find_checkpoint(target: str, *, best: bool = False) -> dict[str, Any]:
+    """The checkpoint in the file `target`, or the newest one in the run folder `target`, or its best one.
+
+    Raises `WganError`.
+    """
     path = Path(target).expanduser()
     if path.is_file():
+        if best:
+            raise BadInputError(f"--best: {target} is one checkpoint; name the folder of its run")
         return read_checkpoint(path)
     if not path.is_dir():
         raise BadInputError(f"{target}: no such run folder or checkpoint file")
+    if best:
+        if not (path / "checkpoints" / BEST).exists():
+            raise BadInputError(
+                f"--best: {target} has no checkpoints/{BEST}: no grid was drawn yet, or nothing is held out to judge by"
+            )
+        return read_checkpoint(path / "checkpoints" / BEST)
     state = read_newest(path)
     if state is None:
         raise BadInputError(f"{target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")

@@ -90,13 +90,14 @@ class RunFolder:
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
         self._events.add_image("samples", pixels, step, dataformats="HWC")
 
-    def checkpoint(self, state: Mapping[str, Any], step: int) -> None:
-        """Writes `state` as the newest checkpoint on another thread, and removes all but the newest `output.keep`.
+    def checkpoint(self, state: Mapping[str, Any], step: int, *, newest: bool = True, best: bool = False) -> None:
+        """Writes `state` on another thread: as the newest checkpoint, the best one or both.
 
-        Returns as soon as the state is copied. If writing fails, a later call, or the exit, raises the `OSError`.
+        Removes all numbered ones but the newest `output.keep`. Returns as soon as the state is copied. If writing
+        fails, a later call, or the exit, raises the `OSError`.
         """
         self._step = step
-        self._writer.save(state, step, before=self._flush)
+        self._writer.save(state, step, self._flush, newest=newest, best=best)
 
     def _flush(self) -> None:
         os.fsync(self._metrics.fileno())

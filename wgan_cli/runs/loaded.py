@@ -58,13 +58,14 @@ class LoadedRun:
         return self.config.data.decoded(samples, self.data_state)
 
 
-def load_run(target: str, device: torch.device, *, raw: bool = False) -> LoadedRun:
+def load_run(target: str, device: torch.device, *, raw: bool = False, best: bool = False) -> LoadedRun:
     """Loads the networks of the run folder or checkpoint file `target`.
 
-    The generator has the averaged weights if the run keeps them; with `raw`, those of the last iteration. Raises
-    `WganError` for a checkpoint that is missing, damaged, or does not fit its own config.
+    The generator has the averaged weights if the run keeps them; with `raw`, those of the last iteration. With `best`,
+    all are those of the iteration whose samples were best (see `training.progress`). Raises `WganError` for a
+    checkpoint that is missing, damaged, or does not fit its own config.
     """
-    state = find_checkpoint(target)
+    state = find_checkpoint(target, best=best)
     try:
         config = checkpoint_config(state, target)
         networks = config.networks()

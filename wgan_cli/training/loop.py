@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from wgan_cli.runs.checkpoints import read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.readers import holds_run, read_threads
 from wgan_cli.training.distributed import ALONE, World
+from wgan_cli.training.progress import Progress
 from wgan_cli.training.reporting import Reporter, in_short
 from wgan_cli.training.signals import Signals
 from wgan_cli.training.trainer import Trainer
@@ -47,9 +49,11 @@ def train_run(
         trainer = world.on_all_ranks(lambda: _build(config, device, world))
         path = world.on_first_rank(lambda: stack.enter_context(claimed(out, name, resume=resume)))
         state = world.on_first_rank(lambda: _saved_state(config, path))
+        progress = Progress(config.training.patience)
         if state is not None:
             world.on_all_ranks(lambda: trainer.load_state_dict(state))
-        if trainer.step == config.training.iterations:
+            progress.load_state_dict(state.get("progress", progress.state_dict()))
+        if trainer.step == config.training.iterations or progress.is_over:
             if world.is_first:
                 mark_finished(path)
             return path  # finished before: nothing to do
@@ -60,7 +64,7 @@ def train_run(
         try:
             folder = RunFolder(path, config, trainer.step, device, trainer.engine.name) if world.is_first else None
             with folder or nullcontext():
-                train(trainer, folder, signals)
+                train(trainer, folder, signals, progress)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(device) from error
         except OSError as error:
@@ -109,14 +113,14 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
     return state
 
 
-def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
-    """Trains to the config's last iteration, writing figures, grids and checkpoints into `run`.
+def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress) -> None:
+    """Trains to the config's last iteration, or until `progress` is over, writing figures, grids and checkpoints.
 
     `run` is None on all ranks except the first. Raises `WganError`, with exit code 3 if a figure or weight is not
     finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
-    last = config.training.iterations
+    last, waits = config.training.iterations, config.training.patience is not None
     reporter = Reporter(trainer)
     bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None if run else True, dynamic_ncols=True)
     with bar:
@@ -133,17 +137,39 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals) -> None:
             with reporter.watch.paused():
                 trainer.check_finite()
                 figures = reporter.figures(outcome) if logs else {}
+                if run is not None and shows:
+                    figures |= reporter.truth()
+                    run.picture(reporter.picture(), step)
+                    _judge(figures, step, progress)
+                is_over = waits and shows and trainer.world.on_first_rank(lambda: progress.is_over)
                 if run is not None:
-                    if shows:
-                        figures |= reporter.truth()
-                        run.picture(reporter.picture(), step)
                     if figures:
                         run.scalars(figures, step)
                         bar.set_postfix(in_short(figures), refresh=False)
-                    if saves or stop:
-                        run.checkpoint(trainer.state_dict(), step)
+                    newest, best = saves or bool(stop) or is_over, shows and progress.best_step == step
+                    if newest or best:
+                        state = trainer.state_dict() | {"progress": progress.state_dict()}
+                        run.checkpoint(state, step, newest=newest, best=best)
+            if is_over:
+                break
             if stop and step < last:
                 raise _stopped(stop, step, last, run)
+    _report_best(progress, trainer.step, last, run)
+
+
+def _judge(figures: Mapping[str, float], step: int, progress: Progress) -> None:
+    score = Reporter.score(figures)
+    if score is not None:
+        progress.add(step, score)
+
+
+def _report_best(progress: Progress, step: int, last: int, run: RunFolder | None) -> None:
+    if run is None:
+        return
+    if step < last:
+        log.info("ended at iteration %d of %d: training.patience ran out without better samples", step, last)
+    if progress.best_step not in (None, step):
+        log.info("the best samples were those of iteration %d: --best draws them", progress.best_step)
 
 
 def _stopped(by: signal.Signals, step: int, last: int, run: RunFolder | None) -> WganError:

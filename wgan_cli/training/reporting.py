@@ -16,6 +16,7 @@ from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.training.engine import Outcome
+from wgan_cli.training.fidelity import Fidelity
 from wgan_cli.training.judge import Judge
 from wgan_cli.training.trainer import Trainer
 
@@ -40,6 +41,7 @@ class Reporter:
         self._real = None if data.is_image else self._shown()
         self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
         self._judge = Judge(trainer) if trainer.world.is_first else None  # only the first rank writes figures
+        self._fidelity = Fidelity(trainer)
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
 
@@ -90,10 +92,22 @@ class Reporter:
         return self._trainer.config.data.decoded(samples, self._trainer.dataset.state_dict())
 
     def truth(self) -> dict[str, float]:
-        """Figures that take too long for every logged iteration, and are computed with each grid: distances to real
-        samples, and the bound of W1 by more samples."""
-        figures = {name: value.item() for name, value in self._trainer.dataset.truth(self.samples()).items()}
+        """The figures of a grid, on the first rank: distances to real samples, which take too long for every logged
+        iteration, and the bound of W1 by more samples."""
+        dataset = self._trainer.dataset
+        found = {**dataset.figures(self.samples), **dataset.truth(self.samples())}
+        figures = {name: value.item() for name, value in found.items()} | self._fidelity.figures()
         return figures | (self._judge.by_many() if self._judge else {})
+
+    @staticmethod
+    def score(figures: Mapping[str, float]) -> float | None:
+        """The figure of a grid by which samples are judged: smaller is better. The Fréchet distance where there is one,
+        as pixels say little of images, else W1; None if nothing is held out."""
+        for kind in ("frechet/", "truth/w1"):
+            for name, value in figures.items():
+                if name.startswith(kind) and not name.endswith("_floor"):
+                    return value
+        return None
 
     def figures(self, outcome: Outcome) -> dict[str, float]:
         """The figures as numbers, with few waits for the device. Raises `WganError` if one is not finite.
