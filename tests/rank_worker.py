@@ -17,11 +17,10 @@ import torch
 import torch._dynamo  # the first optimizer imports it
 
 from tests.helpers import made_up_checksums
-from tests.strategies import NearReal
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.lipschitz import Spectral
+from wgan_cli.lipschitz import GradientPenalty, Spectral
 from wgan_cli.training.distributed import World, find_world, joined
 from wgan_cli.training.trainer import Trainer
 
@@ -32,7 +31,7 @@ STRATEGIES = ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}",
 
 
 def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
-    """Names and configs: the package's strategies on networks of both kinds, those of `tests.strategies`, and
+    """Names and configs: the package's strategies on networks of both kinds, relativistic pairs, and
     conditions of both kinds, one of data that is streamed."""
     mlp = ("normal_gp", (*SMALL, "generator.hidden=[8]", "critic.hidden=[8, 8]", "critic.norm=layer"))
     conv = ("mnist_gp", (*SMALL, "generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}"))
@@ -40,8 +39,10 @@ def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
         for name, changes in (mlp, conv):
             yield f"{name} {strategy}", load_config(name, [*changes, f"lipschitz={strategy}"])
     name, changes = mlp
-    for lipschitz in (NearReal(shape=(1,)), Spectral()):
-        yield f"{name} {lipschitz.kind}", load_config(name, changes).model_copy(update={"lipschitz": lipschitz})
+    for lipschitz in (GradientPenalty(points="noise"), Spectral()):
+        yield f"{name} {lipschitz}", load_config(name, changes).model_copy(update={"lipschitz": lipschitz})
+    r3gan = ("objective={kind: relativistic}", "lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}")
+    yield f"{name} relativistic", load_config(name, [*changes, *r3gan])
     yield "classes", load_config(conv[0], [*conv[1], "condition={kind: labels}"])
     table = mnist / "table.csv"
     if not table.exists():

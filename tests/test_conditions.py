@@ -289,7 +289,7 @@ class Bilinear(nn.Module):
 def test_points_between_a_pair_keep_its_condition() -> None:
     real, fake, condition = (torch.randn(32, 3, generator=stream(seed)) for seed in range(3))
     penalty = GradientPenalty(weight=2.0)
-    noise = penalty.noise(32, stream())
+    noise = penalty.noise(32, (3,), stream())
     found = penalty.penalty(at_condition(Bilinear(3), condition), real, fake, noise)
     expected = 2 * (condition.norm(dim=1) - 1).square().mean()  # the slope at sample i is ‖c_i‖
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from wgan_cli.objectives import Gan, Hinge, Wasserstein
+from wgan_cli.objectives import Gan, Hinge, Relativistic, Wasserstein
 
 scores = st.lists(st.floats(-50, 50), min_size=1, max_size=8).map(lambda x: torch.tensor(x, dtype=torch.float64))
 
@@ -48,3 +48,28 @@ def test_only_the_wasserstein_objective_needs_a_bounded_slope() -> None:
     assert Wasserstein().needs_slope_bound
     assert not Gan().needs_slope_bound
     assert not Hinge().needs_slope_bound
+
+
+pairs = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=1, max_size=8)
+
+
+@given(pairs)
+def test_relativistic_losses_are_cross_entropies_of_differences(scored: list[tuple[float, float]]) -> None:
+    real, fake = torch.tensor(scored, dtype=torch.float64).T
+    ones = torch.ones_like(real)
+    expected = binary_cross_entropy_with_logits(real - fake, ones)
+    assert Relativistic().critic_loss(real, fake).item() == pytest.approx(expected.item(), abs=1e-12)
+    reverse = binary_cross_entropy_with_logits(fake - real, ones)
+    assert Relativistic().generator_loss(fake, real).item() == pytest.approx(reverse.item(), abs=1e-12)
+
+
+@given(pairs, st.floats(-20, 20))
+def test_relativistic_losses_know_no_constant(scored: list[tuple[float, float]], constant: float) -> None:
+    """Only differences of scores count, so the critic can't drift."""
+    real, fake = torch.tensor(scored, dtype=torch.float64).T
+    for loss in (Relativistic().critic_loss, lambda r, f: Relativistic().generator_loss(f, r)):
+        assert loss(real + constant, fake + constant).item() == pytest.approx(loss(real, fake).item(), abs=1e-9)
+
+
+def test_only_relativistic_losses_pair_samples() -> None:
+    assert [objective().pairs_samples for objective in (Wasserstein, Gan, Hinge, Relativistic)] == [*[False] * 3, True]

@@ -226,23 +226,30 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
     ] = None,
+    nearest: Annotated[
+        Path | None,
+        typer.Option(help="Draw the samples nearest to training samples beside these: a .png file.", metavar="FILE"),
+    ] = None,
     best: Best = False,
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator against real samples, each figure beside its floor."""
     from wgan_cli.devices import pick_device
+    from wgan_cli.evaluation.figures import closest, scene
     from wgan_cli.evaluation.figures import evaluate as evaluate_run
-    from wgan_cli.evaluation.figures import scene
     from wgan_cli.runs.loaded import load_run
 
     _check_seeds(seed + num - 1, num)
-    plot = _checked_png(plot)
+    plot, nearest = _checked_png(plot), _checked_png(nearest, "--nearest")
     loaded = load_run(ckpt, pick_device(device), best=best)
+    pairs = closest(loaded, num, seed) if nearest is not None else None
     figures = evaluate_run(loaded, num, seed)
     try:
         _keep_evaluation(figures, Path(ckpt).expanduser())
         if plot is not None:
             _write_picture(scene(loaded, num, seed), plot)
+        if nearest is not None:
+            _write_picture(pairs, nearest)
     finally:  # a closed pipe must not cost the files, nor a full disk the figures
         _print_figures(figures, as_json)
 
@@ -260,15 +267,15 @@ def _keep_evaluation(figures: dict[str, float], run: Path) -> None:
             raise WganError(f"{path}: can't be written ({error.strerror})") from error
 
 
-def _checked_png(path: Path | None) -> Path | None:
-    """The path of --plot, which must be a .png in a folder that exists."""
+def _checked_png(path: Path | None, option: str = "--plot") -> Path | None:
+    """The path of a picture, which must be a .png in a folder that exists."""
     if path is None:
         return None
     path = path.expanduser()
     if path.suffix != ".png":
-        raise BadInputError(f"--plot {path}: must end in .png")
+        raise BadInputError(f"{option} {path}: must end in .png")
     if not path.parent.is_dir():
-        raise BadInputError(f"--plot {path}: there is no folder {path.parent}; make it first")
+        raise BadInputError(f"{option} {path}: there is no folder {path.parent}; make it first")
     return path
 
 
@@ -279,7 +286,7 @@ def _write_picture(scene: Any, path: Path) -> None:
     try:
         write_png(path, picture(scene))
     except OSError as error:
-        raise WganError(f"--plot {path}: can't be written ({error.strerror})") from error
+        raise WganError(f"{path}: can't be written ({error.strerror})") from error
 
 
 def _print_figures(figures: dict[str, Any], as_json: bool) -> None:

@@ -6,7 +6,7 @@ classes (Miyato and Koyama, 2018), and by concatenation for values.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -156,6 +156,9 @@ class ConditionalDataset(ReferenceDataset):
     @property
     def size(self) -> int:
         return self.inner.size
+
+    def training_parts(self) -> Iterator[Tensor]:
+        return self.inner.training_parts()
 
     def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
         return self.inner.labelled(heldout=heldout)

@@ -18,8 +18,16 @@ class ObjectiveSpec(Choice, ABC):
         """The critic's loss before any penalty, from the scores (N,) of real and fake samples: 0-d."""
 
     @abstractmethod
-    def generator_loss(self, fake: Tensor) -> Tensor:
-        """The generator's loss, from the scores (N,) of its samples: 0-d."""
+    def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """The generator's loss, from the scores (N,) of its samples: 0-d.
+
+        `real` are scores (N,) of real samples, if `pairs_samples`.
+        """
+
+    @property
+    def pairs_samples(self) -> bool:
+        """Whether the generator's loss compares the score of each of its samples with that of a real one."""
+        return False
 
     @property
     @abstractmethod
@@ -39,7 +47,7 @@ class Wasserstein(ObjectiveSpec):
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return fake.mean() - real.mean()
 
-    def generator_loss(self, fake: Tensor) -> Tensor:
+    def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -fake.mean()
 
 
@@ -58,7 +66,7 @@ class Gan(ObjectiveSpec):
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return -logsigmoid(real).mean() - logsigmoid(-fake).mean()
 
-    def generator_loss(self, fake: Tensor) -> Tensor:
+    def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -logsigmoid(fake).mean()
 
 
@@ -74,8 +82,33 @@ class Hinge(ObjectiveSpec):
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         return relu(1 - real).mean() + relu(1 + fake).mean()
 
-    def generator_loss(self, fake: Tensor) -> Tensor:
+    def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -fake.mean()
 
 
-Objective = Annotated[Wasserstein | Gan | Hinge, Field(discriminator="kind")]
+class Relativistic(ObjectiveSpec):
+    """The critic has to score each real sample above the fake one it is paired with, the generator the reverse.
+
+    The plain GAN's loss of the difference of scores (Jolicoeur-Martineau, 2019), as in R3GAN (Huang et al., 2024),
+    which goes with `r1` at real and at fake samples.
+    """
+
+    kind: Literal["relativistic"] = "relativistic"
+
+    @property
+    def needs_slope_bound(self) -> bool:
+        return False
+
+    @property
+    def pairs_samples(self) -> bool:
+        return True
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -logsigmoid(real - fake).mean()
+
+    def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        assert real is not None
+        return -logsigmoid(fake - real).mean()
+
+
+Objective = Annotated[Wasserstein | Gan | Hinge | Relativistic, Field(discriminator="kind")]

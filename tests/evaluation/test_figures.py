@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation import figures
-from wgan_cli.evaluation.figures import critic_figures, evaluate, set_distances
+from wgan_cli.evaluation.figures import closest, critic_figures, evaluate, set_distances
 from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.measures.classifier import Classifier
 from wgan_cli.measures.fidelity import class_figures
@@ -110,6 +111,9 @@ def test_images_are_measured_against_held_out_ones(tmp_path: Path, made_up_mnist
     for name in ("truth/w1", "truth/sliced_w1", "truth/sinkhorn_divergence", "frechet/mnist-cnn"):
         assert figures[name] > figures[f"{name}_floor"]
     assert {"critic/gap_train", "critic/gap_heldout", "class_share/least"} <= figures.keys()
+    assert figures["fidelity/precision"] < figures["fidelity/precision_floor"]  # two iterations give only noise
+    assert figures["memorisation/copies"] == 0
+    assert figures["memorisation/nearest"] > figures["memorisation/nearest_floor"]
 
 
 @pytest.mark.parametrize("heldout", [2, 3])
@@ -122,3 +126,35 @@ def test_sets_of_one_sample_are_refused(tmp_path: Path, heldout: int) -> None:
     loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
     with pytest.raises(BadInputError, match=f"at least 4 held-out samples .* the data has {heldout};"):
         evaluate(loaded, 100, seed=0)
+
+
+def test_a_generator_that_copies_is_seen_and_shown(tmp_path: Path) -> None:
+    """Its samples are training samples: nearer to them than held-out ones are."""
+    table = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", table)
+    data = f"data={{kind: arrays, path: {tmp_path / 'x.npy'}, scale: none, heldout: 0.5}}"
+    config = load_config("normal_gp", [data, "training.iterations=1", "latent.dim=3", "training.batch_size=64"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    training = torch.cat(list(config.load_data(CPU).training_parts()))
+
+    class Copies(nn.Module):
+        def forward(self, latents: torch.Tensor) -> torch.Tensor:
+            return training[: len(latents)] + 1e-4 * latents
+
+    copying = dataclasses.replace(loaded, generator=Copies())
+    found = evaluate(copying, 100, seed=0)
+    assert found["memorisation/copies"] == 1
+    assert found["fidelity/precision"] == pytest.approx(found["fidelity/precision_floor"], abs=0.2)
+    assert evaluate(loaded, 100, seed=0)["memorisation/copies"] < 1
+    shown = closest(copying, 100, seed=0)
+    assert shown.real is not None
+    assert len(shown.real) == len(shown.samples) == 32
+    torch.testing.assert_close(shown.samples, shown.real, atol=1e-3, rtol=0)
+
+
+def test_nothing_is_copied_from_a_source_without_end(tmp_path: Path) -> None:
+    config = load_config("normal_gp", ["training.iterations=1"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    assert not {"memorisation/copies"} & evaluate(loaded, 100, seed=0).keys()
+    with pytest.raises(BadInputError, match="--nearest: normal draws new samples without end"):
+        closest(loaded, 100, seed=0)

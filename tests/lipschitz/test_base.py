@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from tests.lipschitz.helpers import linear_critic, pair
-from tests.strategies import NearReal
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.lipschitz import LipschitzSpec, Spectral
+from wgan_cli.lipschitz import GradientPenalty, LipschitzSpec, Spectral
 from wgan_cli.lipschitz.slope import slopes
 from wgan_cli.training.trainer import Trainer
 
@@ -49,7 +48,7 @@ def test_a_strategy_does_nothing_by_default() -> None:
     assert all(torch.equal(p, b) for p, b in zip(critic.parameters(), before, strict=True))
     stream = torch.Generator().manual_seed(0)
     state = stream.get_state()
-    noise = spec.noise(6, stream)
+    noise = spec.noise(6, (4,), stream)
     assert noise == ()
     assert torch.equal(stream.get_state(), state)
     assert spec.penalty(critic, real, fake, noise).item() == 0
@@ -98,13 +97,13 @@ def test_a_strategy_that_keeps_state_is_refused_by_the_compiler() -> None:
 def test_a_strategy_may_draw_noise_of_any_shape(images: bool, made_up_mnist: Path) -> None:
     seen: list[Tensor] = []
 
-    class Spy(NearReal):
+    class Spy(GradientPenalty):
         def penalty(self, critic, real, fake, noise):
             seen.extend(noise)
             return super().penalty(critic, real, fake, noise)
 
     shape = (1, 28, 28) if images else (1,)
-    trainer = Trainer(config(Spy(shape=shape), mnist=made_up_mnist if images else None), CPU)
+    trainer = Trainer(config(Spy(points="noise"), mnist=made_up_mnist if images else None), CPU)
     figures = trainer.iterate().figures
     assert [noise.shape for noise in seen] == [(8, *shape)] * 2
     assert not torch.equal(*seen)

@@ -69,7 +69,7 @@ def test_the_penalty_is_finite_where_the_slope_is_zero(shape: tuple[int, ...], s
 
 
 def test_the_noise_is_one_weight_a_sample() -> None:
-    (weights,) = GradientPenalty().noise(1000, torch.Generator().manual_seed(0))
+    (weights,) = GradientPenalty().noise(1000, (3,), torch.Generator().manual_seed(0))
     assert weights.shape == (1000,)
     assert 0 <= weights.min() < 0.05
     assert 0.95 < weights.max() < 1
@@ -80,3 +80,35 @@ def test_only_the_two_sided_penalty_can_hold_the_gap_negative() -> None:
     assert advice is not None
     assert "lipschitz.sided: one" in advice
     assert GradientPenalty(sided="one").advice_on_negative_gap() is None
+
+
+def test_noise_is_added_to_real_samples_alone() -> None:
+    real, fake = pair((3,))
+    seen: list[Tensor] = []
+
+    def critic(points: Tensor) -> Tensor:
+        seen.append(points.detach())
+        return points.sum(1)
+
+    spec = GradientPenalty(points="noise", scale=0.25)
+    noise = spec.noise(len(real), (3,), torch.Generator().manual_seed(0))
+    penalty = spec.penalty(critic, real, fake, (noise[0].to(real),))
+    assert penalty.item() == pytest.approx(10 * (3**0.5 - 1) ** 2, rel=1e-6)
+    torch.testing.assert_close(seen[0], real + 0.25 * noise[0].to(real))
+
+
+def test_noise_is_normal_and_of_the_samples_shape() -> None:
+    (noise,) = GradientPenalty(points="noise").noise(500, (2, 10), torch.Generator().manual_seed(0))
+    assert noise.shape == (500, 2, 10)
+    assert noise.mean().item() == pytest.approx(0, abs=0.03)
+    assert noise.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_slopes_around_real_samples_bound_no_distance() -> None:
+    assert GradientPenalty().bounds_slope
+    assert not GradientPenalty(points="noise").bounds_slope
+
+
+def test_a_scale_without_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="scale is of points: noise"):
+        GradientPenalty(scale=0.3)

@@ -39,7 +39,7 @@ class Pair:
             return (self.critic(self.real).mean() - self.critic(self.fake()).mean()).item()
 
     def noise(self, lipschitz: LipschitzSpec) -> Noise:
-        return lipschitz.noise(32, torch.Generator().manual_seed(0))
+        return lipschitz.noise(32, tuple(self.real.shape[1:]), torch.Generator().manual_seed(0))
 
     def critic_step(self, lipschitz: LipschitzSpec) -> Figures:
         steps = Steps(Wasserstein(), lipschitz)

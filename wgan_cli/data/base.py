@@ -1,7 +1,7 @@
 """The interface of a dataset: its spec, its samples once loaded, and the stream of its batches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -72,6 +72,10 @@ class Dataset(ABC):
 
         With `heldout`, samples that training never sees.
         """
+
+    def training_parts(self) -> Iterator[Tensor]:
+        """All training samples, of the data's own shape, some (N, *shape) at a time; none of a source without end."""
+        return iter(())
 
     def whole(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
         """As `real`, of the data's own shape, with what is given beside what is generated."""

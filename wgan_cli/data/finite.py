@@ -1,7 +1,7 @@
 """A finite set of samples, on the device or streamed to it, and its held-out samples."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,8 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.transport import exact_wasserstein
 
 Gather = Callable[[Tensor], Tensor]
+PART = 1 << 22
+"""Values of training samples that are gathered at once, where all are looked at."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class FiniteDataset(ReferenceDataset):
 
     def real(self, count: int, generator: torch.Generator, *, heldout: bool) -> Tensor:
         return self.at(self.choose(count, generator, heldout=heldout), heldout=heldout)
+
+    def training_parts(self) -> Iterator[Tensor]:
+        size = self.samples.at(torch.arange(1)).numel()
+        for part in torch.arange(len(self.samples)).split(max(1, PART // size)):
+            yield self.samples.at(part)
 
     def labelled(self, *, heldout: bool) -> tuple[Tensor, Tensor] | None:
         samples, labels = (self.others, self.other_labels) if heldout else (self.samples, self.labels)

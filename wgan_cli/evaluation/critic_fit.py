@@ -114,7 +114,8 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
     for step in tqdm(range(fit.steps), desc="critic", disable=None):
         set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (draw(points, fit.batch_size, generator) for points in (x, y))
-        steps.critic_step(critic, optimizer, high, low, fit.lipschitz.noise(fit.batch_size, generator))
+        noise = fit.lipschitz.noise(fit.batch_size, tuple(x.shape[1:]), generator)
+        steps.critic_step(critic, optimizer, high, low, noise)
         average.update_parameters(critic)
     return average.module
 

@@ -15,9 +15,11 @@ from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.errors import BadInputError
 from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import estimate
-from wgan_cli.measures.classifier import MOST_CLASSES, trained_classifier
-from wgan_cli.measures.fidelity import Figures, beside_floor, class_figures
+from wgan_cli.measures.classifier import MOST_CLASSES, Classifier, trained_classifier
+from wgan_cli.measures.fidelity import DENSITY_NEIGHBOURS, Figures, beside_floor, class_figures, manifold_figures
+from wgan_cli.measures.memorisation import Nearest, memorisation_figures
 from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
+from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
@@ -52,15 +54,55 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     asked_class = asked if isinstance(loaded.conditions, Classes) else None
     if data.channel_data is not None:
         figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
-    elif 2 <= len(data.class_names) <= MOST_CLASSES:  # known before the data is gathered for a classifier
+    classifier = None
+    if 2 <= len(data.class_names) <= MOST_CLASSES:  # known before the data is gathered for a classifier
         classifier = trained_classifier(dataset, data.kind, loaded.device)
-        if classifier is not None:
-            figures |= class_figures(classifier, fake, real, other)
-            figures |= asked_class_share(classifier.classes, fake, real, asked_class)
+    if classifier is not None:
+        figures |= class_figures(classifier, fake, real, other)
+        figures |= asked_class_share(classifier.classes, fake, real, asked_class)
+    figures |= overlap_figures(classifier, fake, real, other)
+    figures |= copy_figures(loaded, dataset, fake, real, asked)
     if isinstance(loaded.conditions, GivenColumns) and condition is not None:
         figures |= bin_distances(loaded.conditions, fake, real, other, condition)
     figures |= bounds(loaded, dataset, fake, held_out, seed)
     return figures | critic_figures(loaded, dataset, generator, seed, count)
+
+
+def overlap_figures(classifier: Classifier | None, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
+    """Precision, recall, density and coverage: of the classifier's features, or of the values where there is none.
+
+    Empty for sets of too few samples.
+    """
+    if len(fake) <= DENSITY_NEIGHBOURS:
+        return {}
+    sets = [
+        samples.flatten(1).float() if classifier is None else in_batches(classifier.features, samples)
+        for samples in (fake, real, other)
+    ]
+    return beside_floor(manifold_figures, *sets)
+
+
+def copy_figures(loaded: LoadedRun, dataset: Dataset, fake: Tensor, real: Tensor, asked: Tensor | None) -> Figures:
+    """How near generated samples are to training samples, beside held-out ones. Empty for a source without end."""
+    if dataset.size is None:
+        return {}
+    whole = [loaded.config.joined(samples, asked) for samples in (fake, real)]
+    nearest = Nearest.among(dataset.training_parts(), torch.cat(whole))
+    return memorisation_figures(*nearest.split(len(fake)))
+
+
+def closest(loaded: LoadedRun, num: int, seed: int) -> Scene:
+    """What a picture of possible copies shows: of `num` samples the 32 nearest to training samples, beside these.
+
+    Raises `BadInputError` for a source without end.
+    """
+    dataset = loaded.config.load_data(loaded.device)
+    if dataset.size is None:
+        raise BadInputError(f"--nearest: {loaded.config.data.kind} draws new samples without end; none can be copied")
+    samples = loaded.sample(range(seed, seed + num))
+    pairs = Nearest.among(dataset.training_parts(), samples)
+    order = pairs.distances.argsort()[:32]
+    return Scene(samples[order], loaded.config.data, loaded.decode, pairs.samples[order])
 
 
 def _channel_figures(

@@ -56,8 +56,8 @@ class LipschitzSpec(Choice, ABC):
         """
         return critic
 
-    def noise(self, batch_size: int, stream: torch.Generator) -> Noise:
-        """Draws the random numbers of one penalty for a whole batch, on the stream's device.
+    def noise(self, batch_size: int, shape: tuple[int, ...], stream: torch.Generator) -> Noise:
+        """Draws the random numbers of one penalty for a whole batch of samples of this shape, on the stream's device.
 
         With several ranks, each rank draws for the global batch and passes its own part to `penalty`.
         """

@@ -1,9 +1,9 @@
 """The gradient penalty of WGAN-GP, two-sided and one-sided."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from wgan_cli.lipschitz.base import Critic, LipschitzSpec, Noise
@@ -13,6 +13,9 @@ from wgan_cli.lipschitz.slope import between, slopes
 class GradientPenalty(LipschitzSpec):
     """weight · mean((‖∇ₓ critic(x̂)‖₂ − target)²) at points x̂ between real and fake (Gulrajani et al., 2017).
 
+    `points: noise` penalises slopes around the real samples instead, at x + scale · N(0, 1) in each value (DRAGAN,
+    Kodali et al., 2017). Far from them the critic may then be steeper, so its gap bounds no distance.
+
     `sided: one` penalises only slopes above the target (WGAN-LP, Petzka et al., 2018). It allows slope 0, which a 1-D
     target needs: in one dimension the slope has to pass zero to change its sign.
     """
@@ -21,6 +24,15 @@ class GradientPenalty(LipschitzSpec):
     weight: float = Field(default=10.0, gt=0)
     target: float = Field(default=1.0, gt=0)
     sided: Literal["one", "two"] = "two"
+    points: Literal["between", "noise"] = "between"
+    scale: float | None = Field(default=None, gt=0)
+    """Of the noise, in the unit that networks train on; 0.5 if it is left out."""
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Self:
+        if self.scale is not None and self.points == "between":
+            raise ValueError("scale is of points: noise; take it away, or give points: noise")
+        return self
 
     @property
     def per_sample(self) -> bool:
@@ -28,7 +40,7 @@ class GradientPenalty(LipschitzSpec):
 
     @property
     def bounds_slope(self) -> bool:
-        return True
+        return self.points == "between"
 
     def advice_on_negative_gap(self) -> str | None:
         if self.sided == "one":
@@ -38,13 +50,16 @@ class GradientPenalty(LipschitzSpec):
             "use lipschitz.sided: one, or a weight near 0.1"
         )
 
-    def noise(self, batch_size: int, stream: torch.Generator) -> Noise:
-        """One mixing weight in [0, 1) per sample: (batch_size,)."""
-        return (torch.rand(batch_size, generator=stream, device=stream.device),)
+    def noise(self, batch_size: int, shape: tuple[int, ...], stream: torch.Generator) -> Noise:
+        """One mixing weight in [0, 1) per sample, (batch_size,), or what is added to each: (batch_size, *shape)."""
+        if self.points == "between":
+            return (torch.rand(batch_size, generator=stream, device=stream.device),)
+        return (torch.randn(batch_size, *shape, generator=stream, device=stream.device),)
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
-        (t,) = noise
-        excess = slopes(critic, between(real, fake, t), create_graph=True) - self.target
+        (drawn,) = noise
+        points = between(real, fake, drawn) if self.points == "between" else real + (self.scale or 0.5) * drawn
+        excess = slopes(critic, points, create_graph=True) - self.target
         if self.sided == "one":
             excess = excess.clamp(min=0)
         return self.weight * excess.square().mean()

@@ -30,12 +30,20 @@ class Nearest:
             found[closer] = part[number[closer]]
         return cls(best, found)
 
+    def split(self, count: int) -> tuple["Nearest", "Nearest"]:
+        """Of the first `count` samples, and of the others."""
+        first, second = slice(count), slice(count, None)
+        return Nearest(self.distances[first], self.samples[first]), Nearest(
+            self.distances[second], self.samples[second]
+        )
+
 
 def memorisation_figures(fake: Nearest, heldout: Nearest) -> dict[str, float]:
     """Distances of generated samples to their nearest training samples, beside those of held-out samples.
 
     `memorisation/nearest` is the median. `memorisation/copies` is the share of generated samples that are nearer to a
-    training sample than 99 % of held-out samples are: about 1 % for a perfect generator, more if it copies.
+    training sample than 99 % of held-out samples are: about 1 % for a perfect generator, more if it copies, or if its
+    samples stay where training samples are dense.
     """
     limit = heldout.distances.double().quantile(0.01)
     figures = {}

@@ -89,12 +89,22 @@ class Steps:
         return real_scores, fake_scores
 
     def generator_loss(
-        self, generator: Network, critic: Network, inputs: Tensor, condition: Tensor | None = None
+        self,
+        generator: Network,
+        critic: Network,
+        inputs: Tensor,
+        condition: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> tuple[Tensor, Figures]:
-        """The generator's loss on new `inputs` (N, dim), and its figures."""
+        """The generator's loss on new `inputs` (N, dim), and its figures.
+
+        `real` are samples (N, *shape) with the same conditions, if the objective pairs samples.
+        """
+        scored = at_condition(critic, condition)
         with self.cast(inputs):
-            scores = at_condition(critic, condition)(generator(inputs)).to(inputs.dtype)
-        loss = self.objective.generator_loss(scores)
+            scores = scored(generator(inputs)).to(inputs.dtype)
+            real_scores = None if real is None else scored(real).to(inputs.dtype)
+        loss = self.objective.generator_loss(scores, real_scores)
         return loss, {"generator/loss": loss.detach()}
 
     def critic_step(
@@ -120,10 +130,11 @@ class Steps:
         optimizer: torch.optim.Optimizer,
         inputs: Tensor,
         condition: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> Figures:
         """Updates the generator once. The critic's parameters take no gradient."""
         critic.requires_grad_(False)
-        figures = self.differentiate(generator, self.generator_loss, critic, inputs, condition)
+        figures = self.differentiate(generator, self.generator_loss, critic, inputs, condition, real)
         critic.requires_grad_(True)
         self.world.average_gradients(generator.parameters())
         optimizer.step()

@@ -65,9 +65,9 @@ class Trainer:
         Returns the figures of the last critic step and of the generator step, as tensors on the device, and the real
         and the fake batch of that critic step. Read them before the next iteration.
         """
-        conditional = self.config.condition is not None
-        # The generator step takes the conditions of one more batch.
-        self.batches.draw(self.config.training.n_critic + conditional)
+        # The generator step takes the conditions of one more batch, or its samples too.
+        one_more = self.config.condition is not None or self.config.objective.pairs_samples
+        self.batches.draw(self.config.training.n_critic + one_more)
         outcome = self.engine.execute(self._iteration)
         self.networks.update_average()
         self.step += 1
@@ -83,9 +83,11 @@ class Trainer:
             critic_figures = self.steps.critic_step(
                 networks.critic, optimizers["critic"], real, fake, self._noise(), condition
             )
-        asked = None if condition is None else self.batches.condition(self.config.training.n_critic)
+        number = self.config.training.n_critic
+        other = self.batches.take(number) if self.config.objective.pairs_samples else None
+        asked = None if condition is None else self.batches.condition(number)
         generator_figures = self.steps.generator_step(
-            networks.generator, networks.critic, optimizers["generator"], self._inputs(asked), asked
+            networks.generator, networks.critic, optimizers["generator"], self._inputs(asked), asked, other
         )
         return Outcome({**critic_figures, **generator_figures}, real, fake, condition)
 
@@ -96,7 +98,8 @@ class Trainer:
 
     def _noise(self) -> Noise:
         """This rank's share of the strategy's random numbers for a batch."""
-        noise = self.config.lipschitz.noise(self.config.training.batch_size, self.streams.penalty)
+        size, shape = self.config.training.batch_size, self.config.sample_shape
+        noise = self.config.lipschitz.noise(size, shape, self.streams.penalty)
         return tuple(numbers[self._share] for numbers in noise)
 
     def _set_rates(self) -> None:
