@@ -70,6 +70,21 @@ def test_bounds_hold_the_truth_between_them() -> None:
     assert surer["w1_low"] < figures["w1_low"] < figures["w1_high"] < surer["w1_high"]
 
 
+def test_potentials_of_the_plan_prove_what_a_flat_critic_cannot() -> None:
+    """Many centres in the plane: each side of a step moves to the other, which a small critic does not see."""
+    centres = torch.cartesian_prod(*[torch.arange(6.0, dtype=torch.float64)] * 2)
+    generator = torch.Generator().manual_seed(0)
+    points = centres[torch.randint(36, (6000,), generator=generator)]
+    noise = torch.randn(6000, 2, generator=generator, dtype=torch.float64)
+    x, y = points[:3000] + 0.02 * noise[:3000], points[3000:] + 0.2 * noise[3000:]
+    truth = (0.2 - 0.02) * (torch.pi / 2) ** 0.5  # E‖N(0, 1)‖ in the plane; the map is radial at each centre
+    fit = CriticFit(steps=50, batch_size=64, critic=MlpCritic(hidden=(8,)), average=0.9)
+    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    assert figures["w1_low"] == figures["w1_low_by_plan"]
+    assert 0.5 * truth < figures["w1_low"] < truth < figures["w1_high"]
+    assert figures["w1_low_by_critic"] < 0.5 * truth
+
+
 def test_the_order_of_a_file_does_not_matter_to_bounds() -> None:
     """Sorted samples, whose first third is no fair sample."""
     fit = CriticFit(steps=50, batch_size=64, critic=MlpCritic(hidden=(16,)), average=0.9)

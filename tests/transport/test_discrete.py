@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 
 from tests.transport.helpers import both_dtypes, few, masses, normal, orders, seeds, simplex, sizes
-from wgan_cli.transport import exact_plan, exact_wasserstein, wasserstein_1d
+from wgan_cli.transport import dual_potentials, exact_plan, exact_wasserstein, wasserstein_1d
 
 
 @few
@@ -64,3 +64,23 @@ def test_unfinished_simplex_is_an_error(monkeypatch):
     monkeypatch.setattr(ot, "emd", lambda *inputs, **options: solve(*inputs, **options | {"numItermax": 3}))
     with pytest.raises(RuntimeError, match="exact solver did not finish"):
         exact_wasserstein(normal(0, 50, 2), normal(1, 50, 2))
+
+
+@few
+@given(seed=seeds, n=sizes, m=sizes)
+def test_dual_potentials_reach_w1_and_keep_the_bound_of_each_pair(seed, n, m):
+    x, y = 5 * normal(seed, n, 3), normal(seed + 1, m, 3) + 1
+    f, g = dual_potentials(x, y)
+    assert (f.mean() - g.mean()).item() == pytest.approx(exact_wasserstein(x, y).item(), rel=1e-9)
+    assert (f[:, None] - g - torch.cdist(x, y)).max() < 1e-9
+
+
+def test_dual_potentials_of_equal_points_are_equal():
+    x = normal(0, 5, 2)
+    f, g = dual_potentials(x, x)
+    assert (f.mean() - g.mean()).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_dual_potentials_are_of_one_problem():
+    with pytest.raises(ValueError, match="one problem"):
+        dual_potentials(normal(0, 6, 2).reshape(2, 3, 2), normal(0, 6, 2).reshape(2, 3, 2))

@@ -1,6 +1,7 @@
 """Exact transport between weighted points, by the network simplex of POT."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,31 @@ def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
     return x.new_zeros(len(x), len(y)).index_put((i, j), mass.to(x.dtype))
 
 
+def dual_potentials(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The solution of the dual of W1 between x (n, D) and y (m, D): values f (n,) at x and g (m,) at y, in float64.
+
+    f_i − g_j ≤ ‖x_i − y_j‖ for all pairs, and mean f − mean g = W1 (Kantorovich and Rubinstein): the scores of the best
+    critic, at the points alone. Errors as in `exact_plan`.
+    """
+    batch = check_problem(x, y, None, None, point_dims=2)
+    if batch:
+        raise ValueError("x and y must be one problem, (n, D) and (m, D), to have one pair of potentials")
+    check_memory("dual_potentials", SIMPLEX_MATRICES * 8 * len(x) * len(y), torch.device("cpu"))
+    _, log, unit = _solved(x, y, masses(None, x, batch), masses(None, y, batch), 1)
+    f, g = (unit * torch.from_numpy(sign * log[name]) for sign, name in ((1, "u"), (-1, "v")))
+    return f.to(x.device), g.to(x.device)
+
+
 def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
     """The pairs (i, j) between which an optimal plan moves mass, at most n + m − 1, as tensors i, j and masses."""
+    plan, _, _ = _solved(x, y, x_mass, y_mass, p)
+    i, j = plan.nonzero()
+    rows, columns, mass = (torch.from_numpy(array).to(x.device) for array in (i, j, plan[i, j]))
+    return rows, columns, mass
+
+
+def _solved(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> tuple[Any, dict[str, Any], float]:
+    """POT's plan (n, m), its log, and the largest distance, which costs were divided by before the power."""
     import ot  # takes a second to import
 
     def to_cpu(tensor: Tensor) -> Tensor:
@@ -60,7 +84,8 @@ def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: floa
 
     lengths = torch.cdist(to_cpu(x), to_cpu(y), compute_mode="donot_use_mm_for_euclid_dist")
     # The simplex compares costs with an absolute tolerance, so they are scaled to a maximum of 1.
-    costs = (lengths / lengths.max().clamp_min(torch.finfo(torch.float64).tiny)) ** p
+    largest = lengths.max().clamp_min(torch.finfo(torch.float64).tiny)
+    costs = (lengths / largest) ** p
     # Normalised again, because masses with sum 1 in float32 have another sum in float64.
     a, b = (to_cpu(mass) / to_cpu(mass).sum() for mass in (x_mass, y_mass))
     with warnings.catch_warnings():
@@ -68,6 +93,4 @@ def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: floa
         plan, log = ot.emd(a.numpy(), b.numpy(), costs.numpy(), numItermax=SIMPLEX_ITERATIONS, log=True)
     if log["warning"]:
         raise RuntimeError(f"the exact solver did not finish: {' '.join(str(log['warning']).split())}")
-    i, j = plan.nonzero()
-    rows, columns, mass = (torch.from_numpy(array).to(x.device) for array in (i, j, plan[i, j]))
-    return rows, columns, mass
+    return plan, log, largest.item()
