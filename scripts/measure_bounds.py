@@ -65,9 +65,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--steps", type=int, default=1000, help="of each critic")
     arguments = parser.parse_args()
-    print(
-        f"{'pair':30} {'low right':>9} {'high right':>10} {'both':>6} {'low / W1':>8} {'high / W1':>9} {'critic':>6} {'plan':>6}"
-    )
+    columns = f"{'pair':30} {'low right':>9} {'high right':>10} {'both':>6} {'low / W1':>8} {'high / W1':>9}"
+    print(f"{columns} {'critic':>6} {'plan':>6}", flush=True)
     for name, build in PAIRS.items():
         begun = time.perf_counter()
         draw, truth = build()
