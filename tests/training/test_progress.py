@@ -14,6 +14,7 @@ from tests.training.helpers import CPU, quick
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.checkpoints import BEST, checkpoints, find_checkpoint, read_checkpoint
+from wgan_cli.runs.listing import summaries
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.training import loop
 from wgan_cli.training.fidelity import Fidelity
@@ -135,6 +136,7 @@ def test_patience_ends_a_run_which_is_then_finished(tmp_path: Path, caplog: pyte
     run = train_run(patient(), CPU, out=tmp_path / "run", name="x")
     assert metrics(run)[-1]["step"] == 2 * (SMOOTHED + 3)
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert summaries(run)[0][0].state == "finished"
     assert find_checkpoint(str(run))["step"] == 2 * (SMOOTHED + 3)
     assert "training.patience ran out" in caplog.text
     before = (run / "metrics.jsonl").read_bytes()

@@ -96,7 +96,8 @@ def _state(written: Any, step: int, config: RunConfig, silent_for: float, speed:
     if written == "running":
         patience = SILENCE + 3 * config.output.log_every / speed if speed else FIRST_SILENCE
         return "running" if silent_for < patience else "stopped"
-    return "finished" if step >= config.training.iterations else "stopped"
+    by_patience = written == "finished" and config.training.patience is not None
+    return "finished" if by_patience or step >= config.training.iterations else "stopped"
 
 
 def _modified(path: Path) -> float:
