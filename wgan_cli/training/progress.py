@@ -12,7 +12,8 @@ SMOOTHED = 3
 class Progress:
     """The judged iterations of a run: each has one figure of its samples, such as their distance to real ones.
 
-    Smaller is better. The best iteration is the last one of the three in a row with the smallest mean.
+    Smaller is better. The best iteration is the last one of the three in a row with the smallest mean; of fewer than
+    three it is the newest.
     """
 
     def __init__(self, patience: int | None = None) -> None:
@@ -30,7 +31,9 @@ class Progress:
     def best_step(self) -> int | None:
         """The iteration with the best samples; None before the first evaluation."""
         means = self._means()
-        return self.steps[means.index(min(means))] if means else None
+        if not means:
+            return self.steps[-1] if self.steps else None
+        return self.steps[means.index(min(means)) + SMOOTHED - 1]
 
     @property
     def is_over(self) -> bool:
@@ -38,9 +41,9 @@ class Progress:
         return self._patience is not None and self._waited() >= self._patience
 
     def _means(self) -> list[float]:
-        """Of each evaluation the mean of it and those right before it."""
-        ends = range(1, len(self.values) + 1)
-        return [sum(part) / len(part) for part in (self.values[max(0, end - SMOOTHED) : end] for end in ends)]
+        """Of all three evaluations in a row."""
+        starts = range(len(self.values) - SMOOTHED + 1)
+        return [sum(self.values[start : start + SMOOTHED]) / SMOOTHED for start in starts]
 
     def _waited(self) -> int:
         """The number of evaluations since the last one that was better than all before by more than noise.
@@ -49,11 +52,11 @@ class Progress:
         little while the figure itself falls. That of the difference of two means of three is √(2/3) of it.
         """
         means, reference, waited = self._means(), math.inf, 0
-        for end, mean in enumerate(means, 1):
+        for end, mean in enumerate(means, SMOOTHED):
             recent = self.values[max(0, end - SMOOTHED - (self._patience or 0)) : end]
             squares = [(after - before) ** 2 / 2 for before, after in pairwise(recent)]
             noise = math.sqrt(sum(squares) / len(squares) * 2 / SMOOTHED) if squares else 0.0
-            if end <= SMOOTHED or mean < reference - noise:  # the first means are of fewer figures
+            if mean < reference - noise:
                 reference, waited = mean, 0
             else:
                 waited += 1
