@@ -43,3 +43,16 @@ def test_copies_are_counted(share: float) -> None:
     count = int(1000 * share)
     samples = torch.cat([TRAINING[:count] + 0.01 * images(count, 3), images(1000 - count, 4)])
     assert figures(samples)["memorisation/copies"] == pytest.approx(share, abs=0.02)
+
+
+def test_copies_are_found_far_from_the_origin() -> None:
+    far = [part + 1e4 for part in TRAINING.split(700)]
+    found = memorisation_figures(Nearest.among(far, TRAINING[:200] + 1e4), Nearest.among(far, HELD_OUT + 1e4))
+    assert found["memorisation/copies"] == 1
+
+
+def test_copies_are_seen_where_held_out_samples_are_copies_too() -> None:
+    repeated = torch.cat([HELD_OUT[:900], TRAINING[:100]])
+    nearest, heldout = (Nearest.among([TRAINING], samples) for samples in (TRAINING[500:700], repeated))
+    found = memorisation_figures(nearest, heldout)
+    assert (found["memorisation/copies"], found["memorisation/copies_floor"]) == (1, 0.1)

@@ -61,7 +61,9 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
     content = hashlib.md5(train[0].cpu().numpy().tobytes() + train[1].cpu().numpy().tobytes(), usedforsecurity=False)
     cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}.pt"
     classes = int(train[1].max()) + 1
-    with torch.random.fork_rng(devices=[]):  # its own seed; the caller's random state stays as it is
+    with torch.random.fork_rng(
+        devices=[device] if device.type == "cuda" else []
+    ):  # its own seed; the caller's random state stays as it is
         torch.manual_seed(0)
         network = _network(train[0].shape[1:], classes).to(device)
         if not _read_cache(network, cache):

@@ -66,7 +66,7 @@ class CheckpointWriter:
         """
         self.wait()
         header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
-        names = [f"{step:09d}.pt"] * newest + [BEST] * best
+        names = [BEST] * best + [f"{step:09d}.pt"] * newest  # in this order: a resumed run does not judge it again
         self._writing = self._thread.submit(self._write, {**header, **copied(state)}, names, before)
 
     def check(self) -> None:

@@ -120,7 +120,7 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
     finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
-    last, waits = config.training.iterations, config.training.patience is not None
+    last = config.training.iterations
     reporter = Reporter(trainer)
     bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None if run else True, dynamic_ncols=True)
     with bar:
@@ -141,7 +141,8 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                     figures |= reporter.truth()
                     run.picture(reporter.picture(), step)
                     _judge(figures, step, progress)
-                is_over = waits and shows and trainer.world.on_first_rank(lambda: progress.is_over)
+                # At a grid the others wait for the first rank, which may have a classifier to train.
+                is_over = shows and trainer.world.on_first_rank(lambda: progress.is_over)
                 if run is not None:
                     if figures:
                         run.scalars(figures, step)
