@@ -83,7 +83,7 @@ def of_stacked_digits(run: LoadedRun) -> Figures:
 
 def of_classes(run: LoadedRun) -> Figures:
     classifier, count = classifier_of(run.config.data, run.device), 10_000
-    dataset = run.config.load_data(run.device)
+    dataset = run.dataset
     asked = run.conditions.for_seeds(seeds(count)) if run.conditions else None
     samples = run.sample(seeds(count), asked)
     real = dataset.real(count, torch.Generator().manual_seed(0), heldout=True)

@@ -210,8 +210,18 @@ def test_rows_are_asked_for_at_once_and_no_others(tmp_path: Path, columns: int, 
         assert start + length == end
 
 
-def test_an_array_in_memory_is_asked_nothing() -> None:
-    read_together(np.zeros((3, 2)), np.array([0, 2]))
+@pytest.mark.skipif(not hasattr(mmap.mmap, "madvise"), reason="this system takes no advice")
+def test_rows_that_are_in_memory_or_not_in_one_piece_are_not_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(bytes(4 * 6))
+    with (tmp_path / "x.bin").open("rb") as file:
+        mapping = Asked(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapping.calls = []
+    array = np.ndarray((3, 2), np.float32, mapping)
+    for other in (array.copy(), np.ndarray((3, 2), np.float32, mapping, order="F")):
+        read_together(other, np.array([0, 2]))
+    assert mapping.calls == []
+    read_together(array, np.array([0, 2]))
+    assert len(mapping.calls) == 2
 
 
 @pytest.mark.parametrize("kind", ["arrays", "images"])

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wgan_cli.lipschitz import bound
 from wgan_cli.lipschitz.bound import SCALES, Bound, best_factor, extended, lower_bound
 from wgan_cli.lipschitz.bound import proved as proved_by
+from wgan_cli.transport import costs
 from wgan_cli.transport.confidence import welch_freedom
 
 
@@ -46,7 +46,7 @@ def test_scores_of_slope_at_most_one_are_kept_at_the_anchors() -> None:
 def test_the_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     anchors, scores, points = draws(0, 10, 3), draws(1, 2, 10), draws(2, 25, 3)
     whole = extended(anchors, scores, points)
-    monkeypatch.setattr(bound, "PIECE", 40)
+    monkeypatch.setattr(costs, "PIECE", 40)
     assert torch.equal(extended(anchors, scores, points), whole)
 
 

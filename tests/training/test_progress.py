@@ -117,15 +117,17 @@ def test_the_best_checkpoint_is_that_of_its_iteration(tmp_path: Path) -> None:
     assert load_run(str(run), CPU).step == 12
 
 
-def test_the_best_checkpoint_is_written_at_a_grid_without_another(tmp_path: Path) -> None:
+def test_the_best_checkpoint_is_never_ahead_of_the_newest(tmp_path: Path) -> None:
+    """Else a run that is killed would go on before it, and might never find it again."""
     run = train_run(
-        quick("normal_gp", "output.sample_every=2", "output.checkpoint_every=5", iterations=10),
+        quick("normal_gp", "output.sample_every=2", "output.checkpoint_every=5", "output.keep=100", iterations=10),
         CPU,
         out=tmp_path / "run",
         name="x",
     )
-    assert [int(path.stem) for path in checkpoints(run)] == [10, 5]
-    assert read_checkpoint(run / "checkpoints" / BEST)["step"] in (2, 4, 6, 8, 10)
+    best = read_checkpoint(run / "checkpoints" / BEST)["step"]
+    assert best in (2, 4, 6, 8, 10)
+    assert {5, 10, best} <= {int(path.stem) for path in checkpoints(run)}
 
 
 def patient(*more: str) -> RunConfig:
@@ -215,3 +217,17 @@ def test_the_frechet_distance_tells_real_images_from_noise(made_up_mnist: Path) 
 
 def test_images_without_labels_have_no_frechet_distance() -> None:
     assert Fidelity(Trainer(quick(), CPU)).figures() == {}
+
+
+def test_a_resumed_run_whose_new_patience_is_over_is_finished(tmp_path: Path) -> None:
+    longer = patient("training.patience=50")
+    run = train_run(
+        longer.model_copy(update={"training": longer.training.model_copy(update={"iterations": 20})}),
+        CPU,
+        out=tmp_path / "run",
+        name="x",
+    )
+    assert find_checkpoint(str(run))["step"] == 20
+    train_run(patient(), CPU, out=run, name="x", resume=True)  # its ten grids brought nothing
+    assert find_checkpoint(str(run))["step"] == 20
+    assert summaries(run)[0][0].state == "finished"

@@ -14,6 +14,7 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate, fitted
 from wgan_cli.lipschitz.bound import ANCHORS, Bound, lower_bound
 from wgan_cli.transport.confidence import CONFIDENCE
+from wgan_cli.transport.costs import distances
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def exact(problem: Problem) -> Distance:
     """W_p by the network simplex."""
     x, y, p = problem.x, problem.y, problem.p
     plan = transport.exact_plan(x, y, p)
-    cost = (plan * torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist") ** p).sum()
+    cost = (plan * distances(x, y) ** p).sum()
     return Distance({f"w{p:g}": cost.item() ** (1 / p)}, plan)
 
 

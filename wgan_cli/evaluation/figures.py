@@ -31,7 +31,7 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     If the data has too few held-out samples for two sets of `num`, all sets are as large as the data allows. Figures
     have the same names as in training. Raises `BadInputError` for sets of one sample.
     """
-    dataset = loaded.config.load_data(loaded.device)
+    dataset = loaded.dataset
     generator = torch.Generator().manual_seed(seed)
     held_out, condition = _pairs(dataset, 2 * num, generator, heldout=True)
     count = len(held_out) // 2
@@ -96,7 +96,7 @@ def closest(loaded: LoadedRun, num: int, seed: int) -> Scene:
 
     Raises `BadInputError` for a source without end.
     """
-    dataset = loaded.config.load_data(loaded.device)
+    dataset = loaded.dataset
     if dataset.size is None:
         raise BadInputError(f"--nearest: {loaded.config.data.kind} draws new samples without end; none can be copied")
     samples = loaded.sample(range(seed, seed + num))
@@ -119,7 +119,7 @@ def _channel_figures(
 
 def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
     """What a picture of the evaluation shows: generated samples beside held-out ones, and the critic in the plane."""
-    dataset = loaded.config.load_data(loaded.device)
+    dataset = loaded.dataset
     real = dataset.whole(num, torch.Generator().manual_seed(seed), heldout=True)
     samples = loaded.sample(range(seed, seed + len(real)))
     critic = loaded.critic if loaded.conditions is None else None  # its surface depends on the condition

@@ -15,14 +15,13 @@ from wgan_cli.lipschitz.base import Critic
 from wgan_cli.lipschitz.estimate import scores_of
 from wgan_cli.lipschitz.slope import slopes
 from wgan_cli.transport.confidence import CONFIDENCE, t_quantile, welch_freedom
+from wgan_cli.transport.costs import distances, in_pieces
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """The scores are multiplied by one of these, divided by their root mean square slope: the best one is chosen on samples
 that take no part in the bound."""
 ANCHORS = 4096
 """Of each set, at most: more prove more, and take as much longer."""
-PIECE = 1 << 24
-"""Distances that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,10 @@ def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
     """
     precise = torch.promote_types(points.dtype, torch.float32)
     anchors, points, scores = (values.to(precise) for values in (anchors, points, scores))
-    rows = max(1, PIECE // len(anchors))
     found = []
-    for part in points.split(rows):
-        # Not by products of matrices: where samples are near each other those round, and the bound would be false.
-        distances = torch.cdist(part, anchors, compute_mode="donot_use_mm_for_euclid_dist")
-        found.append(torch.stack([(row - distances).amax(1) for row in scores.reshape(-1, len(anchors))]))
+    for part in in_pieces(points, len(anchors)):
+        lengths = distances(part, anchors)  # rounded ones would make the bound false
+        found.append(torch.stack([(row - lengths).amax(1) for row in scores.reshape(-1, len(anchors))]))
     return torch.cat(found, 1).reshape(*scores.shape[:-1], len(points))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from wgan_cli import transport
 from wgan_cli.measures.classifier import Classifier
 from wgan_cli.networks.base import in_batches
+from wgan_cli.transport.costs import distances, in_pieces
 
 Figures = dict[str, float]
 
@@ -55,27 +56,19 @@ class _Balls:
     @classmethod
     def around(cls, points: Tensor, neighbours: int) -> "_Balls":
         nearest = [
-            _distances(part, points).topk(neighbours + 1, largest=False).values[:, -1]  # the first is the point itself
-            for part in points.split(_PIECE)
+            distances(part, points).topk(neighbours + 1, largest=False).values[:, -1]  # the first is the point itself
+            for part in in_pieces(points, len(points))
         ]
         return cls(points, torch.cat(nearest))
 
     def holding(self, others: Tensor) -> tuple[Tensor, Tensor]:
         """For each of `others` (M, D), how many balls hold it: (M,). For each ball, whether it holds any: (N,)."""
         counts, holds = [], torch.zeros(len(self.points), dtype=torch.bool, device=others.device)
-        for part in others.split(_PIECE):
-            inside = _distances(part, self.points) <= self.radii
+        for part in in_pieces(others, len(self.points)):
+            inside = distances(part, self.points) <= self.radii
             counts.append(inside.sum(1))
             holds |= inside.any(0)
         return torch.cat(counts), holds
-
-
-_PIECE = 1024
-
-
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Exact where points are near each other, unlike those by products of matrices."""
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def manifold_figures(fake: Tensor, real: Tensor) -> Figures:

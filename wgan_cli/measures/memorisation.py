@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PIECE = 1 << 24
-"""Distances that are in memory at once."""
+from wgan_cli.transport.costs import in_pieces
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Nearest:
         found = torch.empty_like(samples)
         flat = samples.flatten(1)
         centre = flat.mean(0)  # distances by products of matrices round less near the origin
-        pieces = (piece for part in training for piece in part.split(max(1, PIECE // len(samples))))
+        pieces = (piece for part in training for piece in in_pieces(part, len(samples)))
         for part in pieces:
             number = torch.cdist(flat - centre, part.flatten(1) - centre).argmin(1)
             exact = torch.linalg.vector_norm(flat - part.flatten(1)[number], dim=1)

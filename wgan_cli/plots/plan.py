@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.plots.style import RUN_COLOURS, finish
+from wgan_cli.transport.costs import distances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
     centred = torch.cat([x, y]) - torch.cat([x, y]).mean(0)
     along = torch.linalg.svd(centred, full_matrices=False).Vh[0]
     rows, columns = (x @ along).argsort(), (y @ along).argsort()
-    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist") ** p
+    cost = distances(x, y) ** p
     for ax, matrix, title, unit in (
         (axes[0], cost, "cost matrix", f"‖x − y‖^{p:g}" if p != 1 else "‖x − y‖"),
         (axes[1], plan, "coupling matrix", "mass moved"),

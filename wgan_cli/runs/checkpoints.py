@@ -50,23 +50,15 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def save(
-        self,
-        state: Mapping[str, Any],
-        step: int,
-        before: Callable[[], None],
-        *,
-        newest: bool = True,
-        best: bool = False,
-    ) -> None:
-        """Copies `state`, lets the thread write it as the newest checkpoint, the best one or both, and returns.
+    def save(self, state: Mapping[str, Any], step: int, before: Callable[[], None], *, best: bool = False) -> None:
+        """Copies `state`, lets the thread write it as the newest checkpoint, and as the best one too, and returns.
 
         The thread calls `before` first. If an earlier checkpoint is still being written, waits for it, and raises its
         `OSError` if it failed.
         """
         self.wait()
         header = {"format": CHECKPOINT_FORMAT, "wgan": __version__, "step": step, "config": self._config.to_dict()}
-        names = [BEST] * best + [f"{step:09d}.pt"] * newest  # in this order: a resumed run does not judge it again
+        names = [BEST] * best + [f"{step:09d}.pt"]  # in this order: a resumed run does not judge it again
         self._writing = self._thread.submit(self._write, {**header, **copied(state)}, names, before)
 
     def check(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 import torch
 from filelock import Timeout
 
+from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError, ExitCode, WganError
@@ -90,22 +91,25 @@ class RunFolder:
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
         self._events.add_image("samples", pixels, step, dataformats="HWC")
 
-    def checkpoint(self, state: Mapping[str, Any], step: int, *, newest: bool = True, best: bool = False) -> None:
-        """Writes `state` on another thread: as the newest checkpoint, the best one or both.
+    def checkpoint(self, state: Mapping[str, Any], step: int, *, best: bool = False) -> None:
+        """Writes `state` on another thread as the newest checkpoint, and as the best one too.
 
         Removes all numbered ones but the newest `output.keep`. Returns as soon as the state is copied. If writing
         fails, a later call, or the exit, raises the `OSError`.
         """
         self._step = step
-        self._writer.save(state, step, self._flush, newest=newest, best=best)
+        self._writer.save(state, step, self._flush, best=best)
 
     def _flush(self) -> None:
         os.fsync(self._metrics.fileno())
         self._events.flush()
 
 
-def mark_finished(path: Path) -> None:
-    """Writes the state of a complete run that was killed before it could write it."""
+def mark_finished(path: Path, config: RunConfig) -> None:
+    """Writes the state of a run that is complete under `config`, where it was killed before, or had more patience."""
+    if load_config(str(path / "config.yaml")).training != config.training:
+        with suppress(OSError):
+            write_atomically(path / "config.yaml", config.to_yaml().encode())
     status = read_status(path)
     if status.get("state") == "finished":
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from wgan_cli.conditions import Conditions
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data import Dataset
 from wgan_cli.data.pixels import Array
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.networks.base import in_batches
@@ -28,6 +30,11 @@ class LoadedRun:
     """What the checkpoint holds of the data, for `decode`."""
     conditions: Conditions | None = None
     """Which conditions the run was trained with."""
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The run's data on the device, loaded once. Raises `WganError` if it can't be had any more."""
+        return self.config.load_data(self.device)
 
     def sample(self, seeds: Sequence[int], condition: Tensor | None = None) -> Tensor:
         """One sample a seed, on the device: (N, *shape) of the data's own shape, in the units of training.

@@ -1,10 +1,11 @@
 """The Fréchet distance of a run's samples to held-out images, while it trains."""
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wgan_cli.conditions import generator_inputs
 from wgan_cli.data import Dataset
@@ -30,8 +31,8 @@ class Fidelity:
         self._is_able = data.is_image and 2 <= len(data.class_names) <= MOST_CLASSES and size <= self.MOST_BYTES
 
     @cached_property
-    def _judge(self) -> "_Judge | None":
-        return _Judge.of(self._trainer.dataset, self._trainer.config.data.kind, self._trainer.device)
+    def _target(self) -> "_Target | None":
+        return _Target.of(self._trainer.dataset, self._trainer.config.data.kind, self._trainer.device)
 
     @cached_property
     def _inputs(self) -> Tensor:
@@ -40,27 +41,34 @@ class Fidelity:
 
     def figures(self) -> dict[str, float]:
         """The distance and its floor at the current iteration. Raises `WganError` if it is not finite."""
-        if not self._is_able or self._judge is None:
+        if not self._is_able or self._target is None:
             return {}
         sampler = self._trainer.networks.sampler
         features = [
-            in_batches(self._judge.features, in_batches(sampler, part)) for part in self._inputs.split(256)
+            in_batches(self._target.features, in_batches(sampler, part)) for part in self._inputs.split(256)
         ]  # images one batch at a time: all of them may be large
-        distance = frechet(torch.cat(features), self._judge.heldout)
+        distance = frechet(torch.cat(features), self._target.heldout)
         if not math.isfinite(distance):
-            raise self._trainer.diverged(f"{self._judge.name} is {distance}")
-        return {self._judge.name: distance, f"{self._judge.name}_floor": self._judge.floor}
+            raise self._trainer.diverged(f"{self._target.name} is {distance}")
+        return {self._target.name: distance, f"{self._target.name}_floor": self._target.floor}
 
 
-class _Judge:
-    """A classifier's features of real images."""
+@dataclass(frozen=True)
+class _Target:
+    """What the features of generated images are compared with."""
 
-    def __init__(self, name: str, features: torch.nn.Module, heldout: Tensor, floor: float) -> None:
-        self.name, self.features, self.heldout, self.floor = name, features, heldout, floor
+    name: str
+    """Of the figure."""
+    features: nn.Module
+    """Of the classifier: images (N, C, H, W) to (N, width)."""
+    heldout: Tensor
+    """The features (N, width) of all held-out images."""
+    floor: float
+    """The figure of as many training images."""
 
     @classmethod
-    def of(cls, dataset: Dataset, kind: str, device: torch.device) -> "_Judge | None":
-        """The judge of these images; None if they have no labels, or none that are held out."""
+    def of(cls, dataset: Dataset, kind: str, device: torch.device) -> "_Target | None":
+        """The target for these images; None if they have no labels, or none that are held out."""
         classifier = trained_classifier(dataset, kind, device)
         test = dataset.labelled(heldout=True)
         if classifier is None or test is None:

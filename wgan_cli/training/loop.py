@@ -55,7 +55,7 @@ def train_run(
             progress.load_state_dict(state.get("progress", progress.state_dict()))
         if trainer.step == config.training.iterations or progress.is_over:
             if world.is_first:
-                mark_finished(path)
+                mark_finished(path, config)
             return path  # finished before: nothing to do
         previous = world.on_first_rank(lambda: read_threads(path))
         stack.enter_context(tuned_process(config.training.matmul, pick_threads(trainer.work, previous)))
@@ -147,10 +147,10 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                     if figures:
                         run.scalars(figures, step)
                         bar.set_postfix(in_short(figures), refresh=False)
-                    newest, best = saves or bool(stop) or is_over, shows and progress.best_step == step
-                    if newest or best:
+                    best = shows and progress.best_step == step
+                    if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}
-                        run.checkpoint(state, step, newest=newest, best=best)
+                        run.checkpoint(state, step, best=best)
             if is_over:
                 break
             if stop and step < last:

@@ -1,7 +1,24 @@
-"""Arithmetic shared by the distances: the masses of points, and the step from a mean cost to a distance."""
+"""Arithmetic shared by the distances: between points, the masses of points, and from a mean cost to a distance."""
 
 import torch
 from torch import Tensor
+
+PIECE = 1 << 24
+"""Distances that are in memory at once, where only some of them are needed together."""
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """‖x_i − y_j‖ for x (..., n, D) and y (..., m, D): (..., n, m).
+
+    By differences: for near points, ‖x‖² + ‖y‖² − 2xy gives only rounding errors. Where points coincide, the gradient
+    is zero.
+    """
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def in_pieces(points: Tensor, others: int) -> tuple[Tensor, ...]:
+    """Points (N, ...) in parts with `PIECE` distances to so many other points, or fewer."""
+    return points.split(max(1, PIECE // others))
 
 
 def normalised(weights: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.transport.checks import check_memory, check_order, check_problem
-from wgan_cli.transport.costs import masses, power_mean
+from wgan_cli.transport.costs import distances, masses, power_mean
 
 # The limit of pivots of the network simplex. Clouds that fit in memory need far fewer.
 SIMPLEX_ITERATIONS = 100_000_000
@@ -33,12 +33,12 @@ def exact_wasserstein(
     x_mass = masses(x_weights, x, batch).reshape(-1, n)
     y_mass = masses(y_weights, y, batch).reshape(-1, m)
 
-    distances = []
+    found = []
     for problem in range(len(x_flat)):
         i, j, mass = _optimal_pairs(x_flat[problem], y_flat[problem], x_mass[problem], y_mass[problem], p)
         lengths = torch.linalg.vector_norm((x_flat[problem, i] - y_flat[problem, j]).double(), dim=-1)
-        distances.append(power_mean(lengths, mass, p))
-    return torch.stack(distances).reshape(batch).to(x.dtype)
+        found.append(power_mean(lengths, mass, p))
+    return torch.stack(found).reshape(batch).to(x.dtype)
 
 
 def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
@@ -82,7 +82,7 @@ def _solved(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> t
     def to_cpu(tensor: Tensor) -> Tensor:
         return tensor.detach().to("cpu", torch.float64)
 
-    lengths = torch.cdist(to_cpu(x), to_cpu(y), compute_mode="donot_use_mm_for_euclid_dist")
+    lengths = distances(to_cpu(x), to_cpu(y))
     # The simplex compares costs with an absolute tolerance, so they are scaled to a maximum of 1.
     largest = lengths.max().clamp_min(torch.finfo(torch.float64).tiny)
     costs = (lengths / largest) ** p
