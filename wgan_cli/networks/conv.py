@@ -12,7 +12,7 @@ from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import activation
 from wgan_cli.networks.spatial import convolution, doubling, normalisation
-from wgan_cli.networks.stages import Channels, StagesSpec
+from wgan_cli.networks.stages import Widths, StagesSpec
 
 
 class _ConvFields(StagesSpec):
@@ -30,7 +30,7 @@ class _ConvFields(StagesSpec):
 class ConvGenerator(_ConvFields, GeneratorSpec):
     """A linear layer to the smallest stage, transposed convolutions of stride 2, and one layer to the sample."""
 
-    channels: Channels = (128, 64, 32)
+    channels: Widths = (128, 64, 32)
     """Of each stage, the smallest first; each stage doubles the sizes of the one before."""
     final: Literal["conv", "transposed"] = "conv"
     """The last layer: `conv` is a kernel of side 3, and the last stage has full size; `transposed` is one more
@@ -66,10 +66,13 @@ class ConvGenerator(_ConvFields, GeneratorSpec):
 
 
 class ConvCritic(_ConvFields, CriticSpec):
-    """Convolutions of stride 2, and a linear layer to the score."""
+    """Convolutions of stride 2, fully connected layers if wanted, and a linear layer to the score."""
 
-    channels: Channels = (64, 128)
+    channels: Widths = (64, 128)
     """Of each stage, the largest first; each stage halves the sizes. No norm follows the first, as in DCGAN."""
+    hidden: Widths = ()
+    """Widths of fully connected layers, without norm, between the last stage and the score. A kernel sees a part of
+    a sample; these see all of it, and what its parts have to do with one another."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,7 +92,11 @@ class ConvCritic(_ConvFields, CriticSpec):
         ]
         for inputs, outputs in pairwise(self.channels):
             layers += [convolution(dims, inputs, outputs, self.kernel, stride=2), *self._after(dims, outputs)]
-        layers += [nn.Flatten(), nn.Linear(self.channels[-1] * positions, 1), nn.Flatten(0)]
+        layers.append(nn.Flatten())
+        widths = (self.channels[-1] * positions, *self.hidden)
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), activation(self.activation, in_place=True)]
+        layers += [nn.Linear(widths[-1], 1), nn.Flatten(0)]
         return self._initialise(nn.Sequential(*layers))
 
 

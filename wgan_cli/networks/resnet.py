@@ -15,7 +15,7 @@ from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Norm, Shape
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import Activation, Residual, activation
 from wgan_cli.networks.spatial import MeanOverPositions, PooledConv, UpsampledConv, convolution, normalisation
-from wgan_cli.networks.stages import Channels, StagesSpec
+from wgan_cli.networks.stages import Widths, StagesSpec
 
 
 class _ResnetFields(StagesSpec):
@@ -39,7 +39,7 @@ class ResnetGenerator(_ResnetFields, GeneratorSpec):
     """A linear layer to the smallest stage, upsampling blocks, norm, activation and a convolution of side 3."""
 
     norm: Norm = "batch"
-    channels: Channels = (128, 128, 128, 128)
+    channels: Widths = (128, 128, 128, 128)
     """Of the linear layer's output, then of each block, which doubles the sizes."""
 
     @property
@@ -69,7 +69,7 @@ class ResnetGenerator(_ResnetFields, GeneratorSpec):
 class ResnetCritic(_ResnetFields, CriticSpec):
     """Downsampling blocks, plain blocks, activation, the mean over all positions and a linear layer to the score."""
 
-    channels: Channels = (128, 128)
+    channels: Widths = (128, 128)
     """Of each downsampling block, which halves the sizes. The first has neither norm nor activation before it."""
     plain_blocks: int = Field(default=2, ge=0)
     """Blocks after these, which keep sizes and channels."""

@@ -10,14 +10,14 @@ from wgan_cli.networks.base import NetworkSpec, Shape
 from wgan_cli.networks.layers import Activation
 from wgan_cli.networks.spatial import channels_per_group
 
-Channels = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)]
 """Not strict, so that a list will do: pydantic has the list in Python where a validator looked at the whole spec."""
 
 
 class StagesSpec(NetworkSpec):
     """Fits samples (channels, *sizes) of one to three sizes, each divisible by what the stages halve it by."""
 
-    channels: Channels
+    channels: Widths
     activation: Activation = "leaky_relu"
 
     @field_validator("channels")
