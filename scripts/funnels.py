@@ -52,10 +52,10 @@ class Funnels:
         ray = (points - centre) / length[:, None]
         # Where the ray leaves the cube, and where it reaches another funnel: s + height = ‖c + s ray − c'‖ + height'.
         exit = ((SIDE * ray.sign() - centre) / ray).amin(1)
-        apart = centre[:, None] - self.centres
         higher = self.heights[number][:, None] - self.heights
-        closing = 2 * (higher - (ray[:, None] * apart).sum(2))
-        meeting = (apart.square().sum(2) - higher.square()) / closing
+        along = (ray * centre).sum(1, keepdim=True) - ray @ self.centres.T  # ray · (c − c')
+        closing = 2 * (higher - along)
+        meeting = (torch.cdist(self.centres, self.centres).square()[number] - higher.square()) / closing
         is_other = torch.arange(len(self.centres)) != number[:, None]
         meeting = torch.where((closing > 0) & is_other, meeting, torch.inf).amin(1)
         end = torch.minimum(exit, meeting)

@@ -17,9 +17,9 @@ import torch
 from funnels import Funnels
 from torch import Tensor
 
-from wgan_cli.evaluation.critic_fit import CriticFit, fitted
-from wgan_cli.lipschitz.bound import lower_bound
-from wgan_cli.transport import dual_potentials, upper_bound
+from wgan_cli.evaluation.critic_fit import FITS, best_fitted
+from wgan_cli.evaluation.distances import lower_limits
+from wgan_cli.transport import upper_bound
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]
 """Of a seed: samples of both sides."""
@@ -63,21 +63,21 @@ PAIRS: dict[str, Callable[[], tuple[Draw, float]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=1000, help="of each critic")
     arguments = parser.parse_args()
     columns = f"{'pair':30} {'low right':>9} {'high right':>10} {'both':>6} {'low / W1':>8} {'high / W1':>9}"
     print(f"{columns} {'critic':>6} {'plan':>6}", flush=True)
     for name, build in PAIRS.items():
         begun = time.perf_counter()
         draw, truth = build()
-        critic = fitted(*draw(0), CriticFit(steps=arguments.steps), seed=0)
+        critic = best_fitted(*draw(0), FITS, seed=0)
         by_critic, by_plan, lows, highs = [], [], [], []
         for seed in range(1, arguments.draws + 1):
             x, y = draw(seed)
             third = COUNT // 3
             chosen, judged = [x[third:], y[third:]], [x[:third], y[:third]]
-            by_critic.append(critic.proved(chosen, judged, 0.975).low)
-            by_plan.append(lower_bound(chosen, dual_potentials(*chosen), judged, 1.0, 0.975).low)
+            limits = lower_limits(critic, chosen, judged, 0.95)
+            by_critic.append(limits["critic"].low)
+            by_plan.append(limits["plan"].low)
             lows.append(max(by_critic[-1], by_plan[-1]))
             highs.append(upper_bound(x, y, 0.95).high)
         shares = [

@@ -329,7 +329,7 @@ def distance(
     import torch
 
     from wgan_cli.evaluation import distances
-    from wgan_cli.evaluation.critic_fit import load_fit
+    from wgan_cli.evaluation.critic_fit import load_fits
     from wgan_cli.evaluation.points import read_points
     from wgan_cli.plots.plan import plan_figure
     from wgan_cli.plots.style import check_path, save
@@ -347,7 +347,7 @@ def distance(
     generator = torch.Generator().manual_seed(seed)
     x, y = (read_points(source, num, generator) for source in (a, b))
     problem = distances.Problem(
-        x, y, p=p, epsilon=epsilon, seed=seed, fit=load_fit(config), confidence=confidence or CONFIDENCE
+        x, y, p=p, epsilon=epsilon, seed=seed, fits=load_fits(config), confidence=confidence or CONFIDENCE
     )
     found = distances.measure(problem, method)
     try:

@@ -234,7 +234,8 @@ class Labels(ConditionSpec):
         return len(data.class_names)
 
     def build_critic(self, critic: CriticSpec, shape: Shape, width: int) -> ConditionalCritic:
-        return ProjectionCritic(critic, shape, width)
+        projects = not critic.slope_one  # a product with the class would have any slope
+        return (ProjectionCritic if projects else ConcatenationCritic)(critic, shape, width)
 
     def attach(self, dataset: Dataset, data: DataSpec) -> ConditionalDataset:
         assert isinstance(dataset, FiniteDataset)

@@ -5,9 +5,17 @@ import torch
 
 from wgan_cli import transport
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate, draw, fitted_critic, load_fit
+from wgan_cli.evaluation.critic_fit import (
+    FITS,
+    CriticFit,
+    best_fitted,
+    draw,
+    fitted,
+    fitted_critic,
+    load_fits,
+)
 from wgan_cli.lipschitz import Clip, GradientPenalty
-from wgan_cli.networks import MlpCritic
+from wgan_cli.networks import McShaneCritic, MlpCritic
 from wgan_cli.optimizers import RmsProp
 
 QUICK = {"steps": 400, "batch_size": 128, "critic": MlpCritic(hidden=(32, 32))}
@@ -23,7 +31,7 @@ def pair(count: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def w1(x: torch.Tensor, y: torch.Tensor, fit: CriticFit) -> float:
-    estimate = critic_estimate(x, y, fit, seed=0).w1
+    estimate = fitted(x, y, fit, seed=0).estimate(x, y).w1
     assert estimate is not None
     return estimate
 
@@ -36,7 +44,7 @@ def true_w1(x: torch.Tensor, y: torch.Tensor) -> float:
 def test_the_estimate_is_near_the_truth_and_from_below(scale: float) -> None:
     x, y = normal(2000, 2, 0) * scale, normal(2000, 2, 1) * scale
     y[:, 0] += 3 * scale
-    found = critic_estimate(x, y, CriticFit(**QUICK), seed=0)
+    found = fitted(x, y, CriticFit(**QUICK), seed=0).estimate(x, y)
     truth = transport.exact_wasserstein(x, y).item()
     assert found.w1 is not None
     assert 0.85 * truth < found.w1 < 1.01 * truth
@@ -48,7 +56,7 @@ def test_the_estimate_is_of_w1_whatever_the_clip_bound_did() -> None:
     estimates = []
     for bound in (0.01, 0.05):
         fit = CriticFit(**QUICK, lipschitz=Clip(bound=bound), optimizer=RmsProp(lr=bound / 20))
-        found = critic_estimate(x, y, fit, seed=0)
+        found = fitted(x, y, fit, seed=0).estimate(x, y)
         assert found.w1 is not None
         estimates.append(found.w1)
         assert found.gap != pytest.approx(found.w1, rel=0.2)  # the raw gap depends on the bound
@@ -91,10 +99,21 @@ def test_points_are_drawn_with_replacement() -> None:
 
 
 def test_a_fit_is_read_with_the_checks_of_a_config(tmp_path: Path) -> None:
-    assert load_fit(None) == CriticFit()
+    assert load_fits(None) == FITS
     path = tmp_path / "critic.yaml"
     path.write_text("critic: {kind: mlp, hidden: [16]}\nsteps: 20\n")
-    assert load_fit(str(path)) == CriticFit(critic=MlpCritic(hidden=(16,)), steps=20)
+    assert load_fits(str(path)) == (CriticFit(critic=MlpCritic(hidden=(16,)), steps=20),)
     path.write_text("steps: 20\nbatchsize: 8\n")
     with pytest.raises(BadInputError, match=r"critic\.yaml:2: batchsize: unknown key; did you mean batch_size\?"):
-        load_fit(str(path))
+        load_fits(str(path))
+
+
+def test_the_critic_that_proves_most_is_chosen() -> None:
+    """Four far centres whose masses spread: a critic of one anchor, and one of many, in either order."""
+    centres = 4 * torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2)
+    where = centres[torch.randint(4, (2, 1000), generator=torch.Generator().manual_seed(2))]
+    x, y = where[0] + 0.1 * normal(1000, 2, 0), where[1] + normal(1000, 2, 1)
+    quick = FITS[0].model_copy(update={"steps": 150, "batch_size": 128})
+    blind, seeing = (quick.model_copy(update={"critic": McShaneCritic(anchors=count)}) for count in (1, 64))
+    for fits in ((blind, seeing), (seeing, blind)):
+        assert best_fitted(x, y, fits, seed=0).fit == seeing

@@ -55,7 +55,7 @@ def test_plans_have_the_sets_as_their_margins() -> None:
 
 def test_the_critics_figures_have_their_names() -> None:
     fit = CriticFit(steps=20, batch_size=16, critic=MlpCritic(hidden=(8,)))
-    figures = measure(Problem(normal(50, 2, 0), normal(50, 2, 1) + 3, fit=fit), "critic").figures
+    figures = measure(Problem(normal(50, 2, 0), normal(50, 2, 1) + 3, fits=[fit]), "critic").figures
     assert list(figures) == ["gap", "lipschitz", "w1_estimate"]
     assert figures["gap"] == pytest.approx(figures["w1_estimate"] * figures["lipschitz"])
 
@@ -63,10 +63,10 @@ def test_the_critics_figures_have_their_names() -> None:
 def test_bounds_hold_the_truth_between_them() -> None:
     fit = CriticFit(steps=200, batch_size=128, critic=MlpCritic(hidden=(32,)), average=0.9)
     x, y = normal(3000, 1, 0), normal(3000, 1, 1) + 2
-    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    figures = measure(Problem(x, y, fits=[fit]), "bounds").figures
     assert 1.8 < figures["w1_low"] < 2 < figures["w1_high"] < 2.2
     assert (figures["anchors"], figures["judged"], figures["batches"], figures["batch_size"]) == (4000, 2000, 10, 300)
-    surer = measure(Problem(x, y, fit=fit, confidence=0.999), "bounds").figures
+    surer = measure(Problem(x, y, fits=[fit], confidence=0.999), "bounds").figures
     assert surer["w1_low"] < figures["w1_low"] < figures["w1_high"] < surer["w1_high"]
 
 
@@ -79,7 +79,7 @@ def test_potentials_of_the_plan_prove_what_a_flat_critic_cannot() -> None:
     x, y = points[:3000] + 0.02 * noise[:3000], points[3000:] + 0.2 * noise[3000:]
     truth = (0.2 - 0.02) * (torch.pi / 2) ** 0.5  # E‖N(0, 1)‖ in the plane; the map is radial at each centre
     fit = CriticFit(steps=50, batch_size=64, critic=MlpCritic(hidden=(8,)), average=0.9)
-    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    figures = measure(Problem(x, y, fits=[fit]), "bounds").figures
     assert figures["w1_low"] == figures["w1_low_by_plan"]
     assert 0.5 * truth < figures["w1_low"] < truth < figures["w1_high"]
     assert figures["w1_low_by_critic"] < 0.5 * truth
@@ -89,7 +89,7 @@ def test_the_order_of_a_file_does_not_matter_to_bounds() -> None:
     """Sorted samples, whose first third is no fair sample."""
     fit = CriticFit(steps=50, batch_size=64, critic=MlpCritic(hidden=(16,)), average=0.9)
     x, y = normal(1000, 1, 0).sort(0)[0], normal(1000, 1, 1).sort(0, descending=True)[0]
-    figures = measure(Problem(x, y, fit=fit), "bounds").figures
+    figures = measure(Problem(x, y, fits=[fit]), "bounds").figures
     assert figures["w1_low"] < 0.1
     assert figures["w1_high"] < 0.5
 
@@ -97,7 +97,7 @@ def test_the_order_of_a_file_does_not_matter_to_bounds() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_figures_are_plain_numbers(method: str) -> None:
     fit = CriticFit(steps=2, batch_size=4, critic=MlpCritic(hidden=(4,)))
-    figures = measure(Problem(normal(16, 1, 0), normal(15, 1, 1), fit=fit), method).figures
+    figures = measure(Problem(normal(16, 1, 0), normal(15, 1, 1), fits=[fit]), method).figures
     assert {type(value) for value in figures.values()} <= {float, bool, int}
 
 

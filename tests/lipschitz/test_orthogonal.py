@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.critic_fit import load_fit
+from wgan_cli.evaluation.critic_fit import load_fits
 from wgan_cli.lipschitz import Orthogonal
 from wgan_cli.lipschitz.slope import slopes
 from wgan_cli.networks import MlpCritic
@@ -71,7 +71,7 @@ def test_critics_that_would_be_steeper_are_refused(critic: str, tmp_path: Path) 
     path = tmp_path / "critic.yaml"
     path.write_text(f"critic: {critic}\nlipschitz: {{kind: orthogonal}}\n")
     with pytest.raises(BadInputError, match=r"can't have slope 1 under orthogonal"):
-        load_fit(str(path))
+        load_fits(str(path))
 
 
 def test_it_is_accepted_with_fully_connected_critics() -> None:

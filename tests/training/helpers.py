@@ -15,6 +15,7 @@ QUICK = ("generator.hidden=[8]", "critic.hidden=[8]", "training.batch_size=16", 
 SMALL = ("training.batch_size=8", "training.n_critic=2", "training.average=0.9", "latent.dim=4")
 STRATEGIES = ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}", "{kind: clip, bound: 0.05}")
 CASES = [(network, strategy) for network in ("mlp", "conv") for strategy in STRATEGIES]
+CASES.append(("mcshane", "{kind: none}"))
 
 
 def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunConfig:
@@ -24,11 +25,12 @@ def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunC
 
 
 def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
-    """One of `CASES`: `mlp` trains on a normal, `conv` on the images in `mnist`."""
-    images = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")
-    plain = ("generator.hidden=[8]", "critic.hidden=[8]", "critic.norm=layer")
-    name = "mnist_gp" if network == "conv" else "normal_gp"
-    changes = images if network == "conv" else plain
+    """One of `CASES`: `conv` trains on the images in `mnist`, the others on a normal."""
+    name, changes = {
+        "conv": ("mnist_gp", ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")),
+        "mlp": ("normal_gp", ("generator.hidden=[8]", "critic.hidden=[8]", "critic.norm=layer")),
+        "mcshane": ("normal_gp", ("generator.hidden=[8]", "critic={kind: mcshane, anchors: 8}")),
+    }[network]
     return load_config(name, [*SMALL, *changes, f"lipschitz={strategy}", *more])
 
 

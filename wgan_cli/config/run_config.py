@@ -12,7 +12,7 @@ from wgan_cli.conditions import Condition
 from wgan_cli.data import Data, Dataset
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.networks import Critic, Generator, Latent
-from wgan_cli.networks.pair import Networks, steepness_fault
+from wgan_cli.networks.pair import Networks, proves_gap, steepness_fault
 from wgan_cli.objectives import Objective, Wasserstein
 from wgan_cli.optimizers import Optimizers
 from wgan_cli.spec import Spec
@@ -102,6 +102,11 @@ class RunConfig(Spec):
         """The shape of what is generated: a sample of the data, without what its condition gives."""
         return self.condition.sample_shape(self.data) if self.condition else self.data.sample_shape
 
+    @property
+    def proves_gap(self) -> bool:
+        """Whether the critic has slope at most 1 by construction, so that its gap is at most W1."""
+        return proves_gap(self.critic, self.lipschitz)
+
     def joined(self, samples: Tensor, condition: Tensor | None) -> Tensor:
         """Samples of the data's own shape, from what was generated and the conditions (N, width) that were given."""
         if self.condition is None or condition is None:
@@ -125,7 +130,7 @@ class RunConfig(Spec):
 
     def warnings(self) -> Iterator[str]:
         """Settings that are allowed but rarely intended."""
-        if self.objective.needs_slope_bound and not self.lipschitz.bounds_slope:
+        if self.objective.needs_slope_bound and not (self.lipschitz.bounds_slope or self.critic.slope_one):
             yield (
                 f"lipschitz.kind: {self.lipschitz.kind} leaves the critic's slope unbounded, so the gap says "
                 "nothing of a distance; use clip, gp or spectral"

@@ -11,24 +11,25 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from wgan_cli.config.load import load_spec
-from wgan_cli.lipschitz import GradientPenalty, Lipschitz
+from wgan_cli.lipschitz import GradientPenalty, Lipschitz, Unbounded
 from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
-from wgan_cli.networks import Critic, MlpCritic
+from wgan_cli.networks import Critic, McShaneCritic, MlpCritic
 from wgan_cli.networks.average import averaged
-from wgan_cli.networks.pair import build_critic, steepness_fault
+from wgan_cli.networks.pair import build_critic, proves_gap, steepness_fault
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
 from wgan_cli.spec import Spec
 from wgan_cli.training.steps import Steps
+from wgan_cli.transport.confidence import CONFIDENCE
 
 
 class CriticFit(Spec):
     """The network, strategy and training of a critic between two fixed sets.
 
-    The default weight of the penalty is large. With weight 10, the slope exceeds its target by up to a quarter at some
-    points, and the estimate is too small by as much. A small weight has no advantage here, because no generator has to
-    follow the critic.
+    The default is for a network of one's own. Its weight of the penalty is large: with weight 10, the slope exceeds its
+    target by up to a quarter at some points, and the estimate is too small by as much. A small weight has no advantage
+    here, because no generator has to follow the critic.
     """
 
     critic: Critic = MlpCritic(hidden=(128, 128), activation="leaky_relu")
@@ -51,9 +52,23 @@ class CriticFit(Spec):
         return self
 
 
-def load_fit(path: str | None) -> CriticFit:
-    """Reads the critic's YAML file with the checks of a run's config. Without a `path`, returns the defaults."""
-    return CriticFit() if path is None else load_spec(Path(path).expanduser(), CriticFit)
+def _mcshane(temperature: float) -> CriticFit:
+    return CriticFit(
+        critic=McShaneCritic(anchors=512, temperature=temperature),
+        lipschitz=Unbounded(),
+        optimizer=Adam(lr=0.03, betas=(0.5, 0.99), decay="linear"),
+        steps=2000,
+    )
+
+
+FITS = (_mcshane(0.02), _mcshane(0.1))
+"""Tried where no fit is given. Fine structure in few dimensions needs a low temperature; in many dimensions, a high one
+keeps the critic from learning the samples by heart."""
+
+
+def load_fits(path: str | None) -> tuple[CriticFit, ...]:
+    """Reads the critic's YAML file with the checks of a run's config. Without a `path`, returns `FITS`."""
+    return FITS if path is None else (load_spec(Path(path).expanduser(), CriticFit),)
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,8 @@ class Fitted:
     """0-d"""
     proves_gap: bool
     """Whether the critic has slope at most 1 by construction."""
+    fit: CriticFit
+    """What it was trained by."""
 
     def scaled(self, points: Tensor) -> Tensor:
         """The critic's input (N, D) for points (N, D)."""
@@ -88,18 +105,27 @@ class Fitted:
         return replace(found, low=unit * found.low, difference=unit * found.difference, error=unit * found.error)
 
 
+def best_fitted(x: Tensor, y: Tensor, fits: Sequence[CriticFit], seed: int) -> Fitted:
+    """The critic that proves most, of one for each fit, trained to score x (N, D) high and y (M, D) low.
+
+    A fifth of the points takes no part in training, and only chooses. If there is nothing to choose, all points train.
+    Points must be in random order.
+    """
+    if len(fits) == 1:
+        return fitted(x, y, fits[0], seed)
+    parts = [points.tensor_split([max(len(points) // 5, 2)]) for points in (x, y)]
+    choosing, training = [first for first, _ in parts], [rest for _, rest in parts]
+    critics = [fitted(training[0], training[1], fit, seed) for fit in fits]
+    return max(critics, key=lambda critic: critic.proved(training, choosing, CONFIDENCE).low)
+
+
 def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Fitted:
     """A critic trained to score x (N, D) high and y (M, D) low."""
     pooled = torch.cat([x, y])
     centre = pooled.mean(0)
     unit = ((pooled - centre).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
     high, low = (((points - centre) / unit).float() for points in (x, y))
-    return Fitted(fitted_critic(high, low, fit, seed), centre, unit, fit.lipschitz.proves_gap)
-
-
-def critic_estimate(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Estimate:
-    """Gap, Lipschitz constant and W1 estimate of a critic trained between x (N, D) and y (M, D), in their unit."""
-    return fitted(x, y, fit, seed).estimate(x, y)
+    return Fitted(fitted_critic(high, low, fit, seed), centre, unit, proves_gap(fit.critic, fit.lipschitz), fit)
 
 
 def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
@@ -108,6 +134,7 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         torch.manual_seed(seed)
         critic = build_critic(fit.critic, fit.lipschitz, tuple(x.shape[1:])).to(x.device)
+    fit.critic.begin_between(critic, x, y, generator)
     optimizer = fit.optimizer.build(critic.parameters())
     average = averaged(critic, fit.average)
     steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))

@@ -4,14 +4,14 @@ Each method takes points (N, D) and (M, D) in float64 and returns named figures;
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from wgan_cli import transport
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.critic_fit import CriticFit, critic_estimate, fitted
+from wgan_cli.evaluation.critic_fit import FITS, CriticFit, Fitted, best_fitted
 from wgan_cli.lipschitz.bound import ANCHORS, Bound, lower_bound
 from wgan_cli.transport.confidence import CONFIDENCE
 from wgan_cli.transport.costs import distances
@@ -27,7 +27,8 @@ class Problem:
     epsilon: float | None = None
     """The entropic blur in the unit of the cost ‖x − y‖^p; None for a hundredth of the mean cost."""
     seed: int = 0
-    fit: CriticFit = field(default_factory=CriticFit)
+    fits: Sequence[CriticFit] = FITS
+    """Of the critics: the one that proves most counts."""
     confidence: float = CONFIDENCE
     """Of each limit of `bounds`, one-sided."""
 
@@ -91,7 +92,11 @@ def one_dimensional(problem: Problem) -> Distance:
 
 def critic(problem: Problem) -> Distance:
     """The W1 estimate of a critic trained between the sets: gap / Lipschitz constant."""
-    found = critic_estimate(problem.x, problem.y, problem.fit, problem.seed)
+    generator = torch.Generator().manual_seed(problem.seed)
+    x, y = (_shuffled(points, generator) for points in (problem.x, problem.y))
+    if min(len(x), len(y)) < 4:
+        raise BadInputError("--method critic: needs at least 4 samples in each set")
+    found = best_fitted(x, y, problem.fits, problem.seed).estimate(x, y)
     figures = {"gap": found.gap, "lipschitz": found.lipschitz}
     return Distance(figures if found.w1 is None else {**figures, "w1_estimate": found.w1})
 
@@ -104,16 +109,15 @@ def bounds(problem: Problem) -> Distance:
     in few dimensions, the critic in many. The two share the chance of being wrong.
     """
     generator, confidence = torch.Generator().manual_seed(problem.seed), problem.confidence
-    shuffled = [points[torch.randperm(len(points), generator=generator)] for points in (problem.x, problem.y)]
+    shuffled = [_shuffled(points, generator) for points in (problem.x, problem.y)]
     if min(map(len, shuffled)) < 12:
         raise BadInputError("--method bounds: needs at least 12 samples in each set, a third of them to judge by")
     if problem.p != 1:
         raise BadInputError(f"--p {problem.p:g}: bounds are of W1; leave it out")
     judged = [points[: len(points) // 3] for points in shuffled]
     rest = [points[len(points) // 3 :] for points in shuffled]
-    critic = fitted(rest[0], rest[1], problem.fit, problem.seed)
-    share = (1 + confidence) / 2
-    proofs = {"critic": critic.proved(rest, judged, share), "plan": _proved_by_plan(rest, judged, share)}
+    critic = best_fitted(rest[0], rest[1], problem.fits, problem.seed)
+    proofs = lower_limits(critic, rest, judged, confidence)
     low = max(proofs.values(), key=lambda bound: bound.low)
     high = transport.upper_bound(shuffled[0], shuffled[1], confidence)
     figures = {"w1_low": low.low, "w1_high": high.high, "confidence": confidence}
@@ -124,11 +128,22 @@ def bounds(problem: Problem) -> Distance:
     return Distance(figures)
 
 
-def _proved_by_plan(chosen: Sequence[Tensor], judged: Sequence[Tensor], confidence: float) -> Bound:
-    """The lower limit from dual potentials of at most `ANCHORS` of the chosen points of each set."""
+def _shuffled(points: Tensor, generator: torch.Generator) -> Tensor:
+    return points[torch.randperm(len(points), generator=generator)]
+
+
+def lower_limits(
+    critic: Fitted, chosen: Sequence[Tensor], judged: Sequence[Tensor], confidence: float
+) -> dict[str, Bound]:
+    """Lower limits of W1 that hold together with this confidence: by a critic that was trained on the chosen points,
+    and by dual potentials of at most `ANCHORS` of these of each set."""
+    share = (1 + confidence) / 2
     anchors = [points[:ANCHORS] for points in chosen]
-    scores = transport.dual_potentials(*anchors)
-    return lower_bound(anchors, scores, judged, slope=1.0, confidence=confidence)
+    potentials = transport.dual_potentials(*anchors)
+    return {
+        "critic": critic.proved(chosen, judged, share),
+        "plan": lower_bound(anchors, potentials, judged, slope=1.0, confidence=share),
+    }
 
 
 METHODS: dict[str, Callable[[Problem], Distance]] = {

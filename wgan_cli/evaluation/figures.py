@@ -216,7 +216,7 @@ def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, 
     generator = torch.Generator().manual_seed(stream_seed(seed, "anchors"))  # endless data: no draw of `held_out` again
     anchors = dataset.real(len(fake), generator, heldout=False)
     others = _generated(loaded, seed + len(fake), len(anchors), None)
-    gap_counts = loaded.config.lipschitz.proves_gap
+    gap_counts = loaded.config.proves_gap
     low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)
     figures: Figures = {"critic/w1_low": low.low}
     if min(len(fake), len(held_out)) >= 4:

@@ -12,11 +12,12 @@ from pydantic import Field
 from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.conv import ConvCritic, ConvGenerator
 from wgan_cli.networks.latent import Latent
+from wgan_cli.networks.mcshane import McShaneCritic
 from wgan_cli.networks.mlp import MlpCritic, MlpGenerator
 from wgan_cli.networks.resnet import ResnetCritic, ResnetGenerator
 
 Generator = Annotated[MlpGenerator | ConvGenerator | ResnetGenerator, Field(discriminator="kind")]
-Critic = Annotated[MlpCritic | ConvCritic | ResnetCritic, Field(discriminator="kind")]
+Critic = Annotated[MlpCritic | ConvCritic | ResnetCritic | McShaneCritic, Field(discriminator="kind")]
 
 __all__ = [
     "ConvCritic",
@@ -26,6 +27,7 @@ __all__ = [
     "Generator",
     "GeneratorSpec",
     "Latent",
+    "McShaneCritic",
     "MlpCritic",
     "MlpGenerator",
     "ResnetCritic",

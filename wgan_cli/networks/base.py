@@ -87,9 +87,18 @@ class GeneratorSpec(NetworkSpec):
 
 
 class CriticSpec(NetworkSpec):
+    @property
+    def slope_one(self) -> bool:
+        """Whether critics of this kind have slope at most 1 by construction, whatever their weights."""
+        return False
+
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
         """A new critic: (N, *shape) to (N,)."""
+
+    def begin_between(self, critic: nn.Module, real: Tensor, fake: Tensor, stream: torch.Generator) -> None:
+        """Prepares a new critic, a result of `build`, for training between these fixed samples (N, *shape)."""
+        return
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import activation
 from wgan_cli.networks.spatial import convolution, doubling, normalisation
-from wgan_cli.networks.stages import Widths, StagesSpec
+from wgan_cli.networks.stages import StagesSpec, Widths
 
 
 class _ConvFields(StagesSpec):

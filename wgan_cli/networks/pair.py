@@ -21,11 +21,19 @@ def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn
 
 
 def steepness_fault(critic: CriticSpec, lipschitz: LipschitzSpec) -> tuple[str, str] | None:
-    """The key of the critic that keeps it from the slope that its strategy promises, and what to do; None if none."""
+    """The key of a critic whose strategy and slope don't go together, and what to do; None if they do."""
+    if critic.slope_one:
+        what = "has slope at most 1 by construction; use lipschitz.kind: none"
+        return None if lipschitz.kind == "none" else ("kind", what)
     if not lipschitz.proves_gap or critic.steepens is None:
         return None
     remedy = "use kind: mlp without norm, dropout or residual, and activation: maxmin"
     return critic.steepens, f"can't have slope 1 under {lipschitz.kind}; {remedy}"
+
+
+def proves_gap(critic: CriticSpec, lipschitz: LipschitzSpec) -> bool:
+    """Whether critics of this kind, under this strategy, have slope at most 1, so that their gap is at most W1."""
+    return critic.slope_one or lipschitz.proves_gap
 
 
 class Networks:

@@ -15,7 +15,7 @@ from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Norm, Shape
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import Activation, Residual, activation
 from wgan_cli.networks.spatial import MeanOverPositions, PooledConv, UpsampledConv, convolution, normalisation
-from wgan_cli.networks.stages import Widths, StagesSpec
+from wgan_cli.networks.stages import StagesSpec, Widths
 
 
 class _ResnetFields(StagesSpec):

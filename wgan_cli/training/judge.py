@@ -53,7 +53,7 @@ class Judge:
         return in_batches(self._trainer.networks.sampler, latents)
 
     def _bound(self, chosen: Sequence[Tensor], judged: Sequence[Tensor]) -> dict[str, float]:
-        critic, gap_counts = self._trainer.networks.critic.eval(), self._trainer.config.lipschitz.proves_gap
+        critic, gap_counts = self._trainer.networks.critic.eval(), self._trainer.config.proves_gap
         try:
             found = proved(critic, chosen, judged, gap_counts=gap_counts)
         finally:
