@@ -15,6 +15,7 @@ CASES = [
     (MlpCritic(hidden=(6,), norm="layer"), (2, 4, 4)),
     (MlpCritic(hidden=()), (4,)),
     (ConvCritic(width=2), (3, 8, 8)),
+    (ConvCritic(channels=(2,), hidden=(6, 5)), (1, 8, 8)),
 ]
 
 

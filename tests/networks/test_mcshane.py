@@ -9,6 +9,7 @@ from torch import Tensor
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.networks import McShaneCritic
+from wgan_cli.networks.conditional import ConcatenationCritic
 from wgan_cli.networks.mcshane import McShane
 
 
@@ -119,3 +120,15 @@ def test_without_a_strategy_there_is_no_warning_and_the_gap_counts() -> None:
     assert config.proves_gap
     assert not list(config.warnings())
     assert list(load_config("normal_gp", ["lipschitz={kind: none}"]).warnings())
+
+
+def test_with_a_class_it_is_a_distance_of_samples_and_classes_together() -> None:
+    """A projection would have any slope."""
+    config = load_config("mnist_labels_gp", ["critic={kind: mcshane, anchors: 4}", "lipschitz={kind: none}"])
+    assert config.condition is not None
+    critic = config.condition.build_critic(config.critic, (2,), 3)
+    assert isinstance(critic, ConcatenationCritic)
+    samples, classes = points(30, 2).float(), torch.eye(3)[torch.arange(30) % 3]
+    scores = critic.eval()(samples, classes)
+    apart = torch.cdist(torch.cat([samples, classes], 1), torch.cat([samples, classes], 1))
+    assert ((scores[:, None] - scores).abs() <= apart + 1e-4).all()
