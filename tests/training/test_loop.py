@@ -1,5 +1,7 @@
+import logging
 import math
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -46,6 +48,7 @@ def test_a_run_writes_what_the_design_promises(finished: Path) -> None:
         "checkpoints",
         "config.yaml",
         "environment.json",
+        "log.txt",
         "metrics.jsonl",
         "samples",
         "status.json",
@@ -56,6 +59,25 @@ def test_a_run_writes_what_the_design_promises(finished: Path) -> None:
     names = {"critic/gap", "critic/real", "critic/fake", "critic/penalty", "critic/loss", "critic/lipschitz"}
     names |= {"critic/w1", "critic/w1_low", "generator/loss", "samples/mean", "samples/std", "truth/w1"}
     assert names | SPEEDS <= metrics(finished)[-1].keys()
+
+
+def test_each_logged_iteration_is_a_line_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Off a terminal, as here, it goes to stderr too; a run that goes on adds to its log."""
+    caplog.set_level(logging.INFO, "wgan")
+    run = train_run(quick(), CPU, out=tmp_path / "run", name="x")
+    pattern = r"iteration {} of 6, gap \S+, w1 \S+, w1_low \S+, truth/w1 \S+, \S+ it/s, 00:00 left"
+    told = [record.getMessage() for record in caplog.records if " of 6" in record.getMessage()]
+    kept = (run / "log.txt").read_text().splitlines()
+    assert "from iteration 0: cpu" in kept[0]
+    for step, message, line in zip((2, 3, 4, 6), told[:4], kept[1:], strict=True):
+        wanted = pattern.format(step) if step != 3 else r"iteration 3 of 6, w1_low \S+, truth/w1 \S+"
+        assert re.fullmatch(rf"\d\d:\d\d:\d\d {wanted}", message), message
+        assert re.fullmatch(rf"\d{{4}}(-\d\d){{2}} \d\d(:\d\d){{2}} {wanted}", line), line
+    train_run(quick(iterations=8), CPU, out=run, name="x", resume=True)
+    more = (run / "log.txt").read_text().splitlines()
+    assert more[: len(kept)] == kept
+    assert "from iteration 6: cpu" in more[len(kept)]
+    assert "iteration 8 of 8" in more[-1]
 
 
 @pytest.mark.parametrize("name", ["normal_gp", "normal512_clip", "mnist"])

@@ -16,8 +16,8 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
+from wgan_cli.bars import tracked
 from wgan_cli.data.picture_files import Pictures, open_pictures
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
@@ -104,7 +104,7 @@ def _decode_all(pictures: Pictures, names: list[str], shape: Shape, aside: Path)
     with aside.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too many pixels are an error below
         _write_header(file, (len(names), *shape))
-        results = tqdm(threads.map(decode, names), "pictures", len(names), disable=None)
+        results = tracked(threads.map(decode, names), "pictures", len(names))
         for name, result in zip(names, results, strict=True):
             if isinstance(result, str):
                 faults.append(result)

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from wgan_cli.bars import tracked
 from wgan_cli.config.load import load_spec
 from wgan_cli.lipschitz import GradientPenalty, Lipschitz, Unbounded
 from wgan_cli.lipschitz.bound import Bound, proved
@@ -138,7 +138,7 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
     optimizer = fit.optimizer.build(critic.parameters())
     average = averaged(critic, fit.average)
     steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))
-    for step in tqdm(range(fit.steps), desc="critic", disable=None):
+    for step in tracked(range(fit.steps), "critic"):
         set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (draw(points, fit.batch_size, generator) for points in (x, y))
         noise = fit.lipschitz.noise(fit.batch_size, tuple(x.shape[1:]), generator)

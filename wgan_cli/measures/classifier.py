@@ -10,8 +10,8 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
+from wgan_cli.bars import tracked
 from wgan_cli.data import Dataset
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import creations, load_plain, write_atomically
@@ -87,7 +87,7 @@ def _network(shape: torch.Size, classes: int) -> nn.Sequential:
 def _fit(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     orders = [torch.randperm(len(images)).to(images.device) for _ in range(epochs)]
-    for chosen in tqdm([part for order in orders for part in order.split(128)], desc="classifier", disable=None):
+    for chosen in tracked([part for order in orders for part in order.split(128)], "classifier"):
         optimizer.zero_grad()
         cross_entropy(network(images[chosen]), labels[chosen]).backward()
         optimizer.step()

@@ -1,6 +1,6 @@
 """A run's folder, open for writing: config, figures, TensorBoard events, grids, checkpoints and state.
 
-All files are written atomically, except the two that grow (metrics, events). The figures of an iteration are written
+All files are written atomically, except those that grow (metrics, events, log). The figures of an iteration are written
 before its checkpoint.
 """
 
@@ -50,6 +50,7 @@ class RunFolder:
         write_atomically(path / "environment.json", _json(environment(device) | {"engine": engine}))
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._lines = (path / "log.txt").open("a", encoding="utf-8")
         _date_events_back(path)
         self._events = SummaryWriter(str(path), purge_step=step + 1)
         self._writer = CheckpointWriter(path, config)
@@ -63,6 +64,7 @@ class RunFolder:
         try:
             self._writer.close()
             self._metrics.close()
+            self._lines.close()
             self._events.close()
         except OSError:
             self._write_status("stopped")
@@ -84,6 +86,11 @@ class RunFolder:
         self._metrics.flush()
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
+
+    def line(self, text: str) -> None:
+        """Adds a line to log.txt, with the time. It is for people: lines of iterations that are made again stay."""
+        self._lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self._lines.flush()
 
     def picture(self, pixels: Pixels, step: int) -> None:
         """Writes the grid as a PNG, and for TensorBoard."""

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.readers import holds_run, read_threads
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.progress import Progress
-from wgan_cli.training.reporting import Reporter, in_short
+from wgan_cli.training.reporting import Reporter, in_line, in_short
 from wgan_cli.training.signals import Signals
 from wgan_cli.training.trainer import Trainer
 
@@ -64,6 +65,8 @@ def train_run(
         try:
             folder = RunFolder(path, config, trainer.step, device, trainer.engine.name) if world.is_first else None
             with folder or nullcontext():
+                if folder:
+                    folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
                 train(trainer, folder, signals, progress)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(device) from error
@@ -147,6 +150,10 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                     if figures:
                         run.scalars(figures, step)
                         bar.set_postfix(in_short(figures), refresh=False)
+                        line = in_line(figures, step, last)
+                        run.line(line)
+                        if bar.disable:
+                            log.info("%s %s", time.strftime("%H:%M:%S"), line)
                     best = shows and progress.best_step == step
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from wgan_cli.bars import in_words
 from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.pixels import Array, Pixels
@@ -21,6 +22,8 @@ from wgan_cli.training.judge import Judge
 from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
+SCORES = ("frechet/", "truth/w1")
+"""What samples are judged by, the best first: how the names of these figures begin."""
 
 
 class Reporter:
@@ -103,7 +106,7 @@ class Reporter:
     def score(figures: Mapping[str, float]) -> float | None:
         """The figure of a grid by which samples are judged: smaller is better. The Fréchet distance where there is one,
         as pixels say little of images, else W1; None if nothing is held out."""
-        for kind in ("frechet/", "truth/w1"):
+        for kind in SCORES:
             for name, value in figures.items():
                 if name.startswith(kind) and not name.endswith("_floor"):
                     return value
@@ -144,6 +147,15 @@ class Reporter:
         if advice and self._negatives >= self.PATIENCE and not self._advised:
             log.warning("critic/gap was negative at the last %d logged iterations: %s", self.PATIENCE, advice)
             self._advised = True
+
+
+def in_line(figures: Mapping[str, float], step: int, last: int) -> str:
+    """The figures of iteration `step` of `last` that a reader of a log follows, as one line."""
+    names = ("critic/gap", "critic/w1", "critic/w1_low", *(name for name in figures if name.startswith(SCORES)))
+    shown = [f"{name.removeprefix('critic/')} {figures[name]:.4g}" for name in names if name in figures]
+    if rate := figures.get("speed/iterations_per_second"):
+        shown += [f"{rate:.3g} it/s", f"{in_words((last - step) / rate)} left"]
+    return ", ".join([f"iteration {step} of {last}", *shown])
 
 
 def in_short(figures: Mapping[str, float]) -> dict[str, str]:
