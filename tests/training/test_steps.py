@@ -129,6 +129,8 @@ def test_bfloat16_is_for_the_networks_alone(network: str, strategy: str, precisi
     expected = {torch.float32} if precision == "float32" else {torch.bfloat16}
     if "gp" in strategy:
         expected = expected | {torch.float32}  # the penalty's own pass
+    if network == "mcshane":
+        expected = {torch.float32}  # its lengths need the digits
     assert seen == expected
     assert {value.dtype for value in (*figures.values(), real, fake, *critic.parameters())} == {torch.float32}
     assert all(value.isfinite() for value in figures.values())

@@ -52,18 +52,18 @@ class CriticFit(Spec):
         return self
 
 
-def _mcshane(temperature: float) -> CriticFit:
+def _mcshane(anchors: int, temperature: float, rate: float) -> CriticFit:
     return CriticFit(
-        critic=McShaneCritic(anchors=512, temperature=temperature),
+        critic=McShaneCritic(anchors=anchors, temperature=temperature),
         lipschitz=Unbounded(),
-        optimizer=Adam(lr=0.03, betas=(0.5, 0.99), decay="linear"),
+        optimizer=Adam(lr=rate, betas=(0.5, 0.99), decay="linear"),
         steps=2000,
     )
 
 
-FITS = (_mcshane(0.02), _mcshane(0.1))
-"""Tried where no fit is given. Fine structure in few dimensions needs a low temperature; in many dimensions, a high one
-keeps the critic from learning the samples by heart."""
+FITS = (_mcshane(512, 0.02, 0.03), _mcshane(512, 0.2, 0.03), _mcshane(256, 0.2, 0.01))
+"""Tried where no fit is given. Fine structure in few dimensions needs a low temperature. In many dimensions a high one,
+fewer anchors and a small rate keep the critic from learning the samples by heart."""
 
 
 def load_fits(path: str | None) -> tuple[CriticFit, ...]:
