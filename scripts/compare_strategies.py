@@ -1,0 +1,89 @@
+"""Trains every Lipschitz strategy on the same data, with the same networks and budget.
+
+    python scripts/compare_strategies.py normal ring --seeds 3
+    python scripts/compare_strategies.py mnist --runs runs/compared
+
+Prints for each strategy, as medians over the seeds: what is proved of W1 (`critic/w1_low`), the W1 estimate, the truth
+at the last grid (W1, or the Fréchet distance of images), the largest slope seen, and the time of an iteration. Runs go
+on in the folder of `--runs` where they were stopped; without one they are removed again. A strategy that needs a critic
+of its own says so in its row: orthogonal weights need sorted pairs, and McShane's critic is one of its own kind.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from wgan_cli.config.load import load_config
+from wgan_cli.devices import pick_device
+from wgan_cli.runs.readers import read_metrics
+from wgan_cli.training.loop import train_run
+from wgan_cli.training.reporting import SCORES
+
+DATA = {
+    "normal": ("normal_gp",),
+    "ring": (
+        "ring_gp",
+        "generator.hidden=[128, 128, 128]",
+        "critic.hidden=[128, 128, 128]",
+        "training.iterations=3000",
+    ),
+    "mnist": ("mnist_mlp_gp",),
+}
+"""The shipped config of each, and changes: in the networks of the ring so that a run takes two minutes."""
+STRATEGIES = {
+    "none": ("lipschitz={kind: none}",),
+    "clip": ("lipschitz={kind: clip, bound: 0.05}",),
+    "gp": ("lipschitz={kind: gp, weight: 10.0}",),
+    "gp, one-sided": ("lipschitz={kind: gp, weight: 10.0, sided: one}",),
+    "gp, points: noise": ("lipschitz={kind: gp, weight: 10.0, points: noise}",),
+    "r1": ("lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}",),
+    "r1, relativistic": ("lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}", "objective={kind: relativistic}"),
+    "spectral": ("lipschitz={kind: spectral}",),
+    "spectral, hinge": ("lipschitz={kind: spectral}", "objective={kind: hinge}"),
+    "orthogonal, maxmin": ("lipschitz={kind: orthogonal}", "critic.activation=maxmin", "critic.init=torch"),
+    "mcshane": ("critic={kind: mcshane}", "lipschitz={kind: none}", "optimizer.critic.lr=1.0e-2"),
+}
+FIGURES = ("critic/w1_low", "critic/w1", "critic/lipschitz")
+
+
+def figures_of(run: Path) -> dict[str, float]:
+    """The last figures of a run, and its milliseconds an iteration."""
+    lines = read_metrics(run)
+    last: Mapping[str, float] = lines[-1]
+    truths = {name: value for line in lines for name, value in line.items() if name.startswith(SCORES)}
+    truth = min(
+        (name for name in truths if not name.endswith("_floor")), key=lambda name: not name.startswith("frechet")
+    )
+    rates = [line["speed/iterations_per_second"] for line in lines if "speed/iterations_per_second" in line]
+    found = {name: last[name] for name in FIGURES if name in last}
+    return found | {truth: truths[truth], "ms": 1000 / statistics.median(rates)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", choices=DATA)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="only this one; may be given again")
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    with tempfile.TemporaryDirectory() as scratch:
+        for data in arguments.data:
+            name, *changes = DATA[data]
+            for number, strategy in enumerate(STRATEGIES):
+                if arguments.strategy and strategy not in arguments.strategy:
+                    continue
+                rows = []
+                for seed in range(arguments.seeds):
+                    config = load_config(name, [*changes, *STRATEGIES[strategy], f"seed={seed}"])
+                    out = (arguments.runs or Path(scratch)) / f"{data}-{number}-{seed}"
+                    rows.append(figures_of(train_run(config, device, out=out, name=name, resume=True)))
+                shown = (f"{key} {statistics.median(row[key] for row in rows):.3g}" for key in rows[0])
+                print(f"{data}, {strategy}: " + ", ".join(shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()
