@@ -347,7 +347,14 @@ def distance(
     generator = torch.Generator().manual_seed(seed)
     x, y = (read_points(source, num, generator) for source in (a, b))
     problem = distances.Problem(
-        x, y, p=p, epsilon=epsilon, seed=seed, fits=load_fits(config), confidence=confidence or CONFIDENCE
+        x,
+        y,
+        p=p,
+        epsilon=epsilon,
+        seed=seed,
+        fits=load_fits(config),
+        confidence=confidence or CONFIDENCE,
+        with_plan=plot is not None,
     )
     found = distances.measure(problem, method)
     try:

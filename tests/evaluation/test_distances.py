@@ -53,6 +53,17 @@ def test_plans_have_the_sets_as_their_margins() -> None:
         torch.testing.assert_close(plan.sum(0), torch.full((9,), 1 / 9, dtype=torch.float64), atol=1e-5, rtol=0)
 
 
+def test_exact_distances_on_the_line_need_no_plan_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(300, 1, 0), normal(200, 1, 1) + 1
+    with_plan = measure(Problem(x, y), "exact")
+    monkeypatch.setattr("wgan_cli.transport.checks.free_memory", lambda device: 10_000)
+    alone = measure(Problem(x, y, with_plan=False), "exact")
+    assert alone.plan is None
+    assert alone.figures["w1"] == pytest.approx(with_plan.figures["w1"], rel=1e-12)
+    with pytest.raises(BadInputError, match="10,000 free: take fewer points"):
+        measure(Problem(x, y), "exact")
+
+
 def test_the_critics_figures_have_their_names() -> None:
     fit = CriticFit(steps=20, batch_size=16, critic=MlpCritic(hidden=(8,)))
     figures = measure(Problem(normal(50, 2, 0), normal(50, 2, 1) + 3, fits=[fit]), "critic").figures

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ def test_images_of_bytes_are_scaled_and_flattened(tmp_path: Path) -> None:
     points = read(tmp_path / "x.npz")
     assert points.shape == (2, 2)
     assert points.flatten().tolist() == pytest.approx([-1, 1, -0.6, -0.6])
+
+
+def test_that_bytes_are_scaled_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside the same numbers of another type, they would be far from them without a word."""
+    caplog.set_level(logging.INFO, "wgan")
+    for kind in (np.int64, np.uint8):
+        np.save(tmp_path / f"{kind.__name__}.npy", np.arange(6, dtype=kind).reshape(2, 3))
+        read(tmp_path / f"{kind.__name__}.npy")
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'uint8.npy'}: holds bytes")
+    assert "0 to 255 for -1 to 1" in message
 
 
 def test_of_too_many_samples_some_are_drawn_without_replacement(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,47 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").touch()  # the user's own, beside the runs
     assert list(find_runs(tmp_path)) == [tmp_path / "a" / "deep", tmp_path / "b"]
     assert list(find_runs(tmp_path / "b")) == [tmp_path / "b"]
+
+
+def test_links_show_no_run_twice_and_have_an_end(tmp_path: Path) -> None:
+    make_run(tmp_path / "b" / "run", 10)
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    outside = tmp_path / "runs"
+    outside.mkdir()
+    (outside / "linked").symlink_to(tmp_path / "b" / "run")
+    assert list(find_runs(tmp_path)) == [tmp_path / "b" / "run"]
+    assert list(find_runs(outside)) == [outside / "linked"]
+
+
+def test_damaged_files_hide_no_run(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make_run(tmp_path / name, 10)
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write("[1]\n")
+    (tmp_path / "b" / "status.json").write_text('{"state": "finished", "step": "many"}')
+    (tmp_path / "c" / "config.yaml").write_text("seed: nothing\n")
+    found, faults = summaries(tmp_path)
+    assert [(run.name, run.step) for run in found] == [("a", 10), ("b", 10)]
+    assert [str(tmp_path / "c") in fault for fault in faults] == [True]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has other permissions")
+def test_a_folder_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_run(tmp_path / "run", 10)
+    (tmp_path / "closed").mkdir()
+    listed = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:  # root may read everything, so the mode of a folder is no test
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert list(find_runs(tmp_path)) == [tmp_path / "run"]
+    assert f"{tmp_path / 'closed'}: can't be read (Permission denied); left out" in caplog.text
 
 
 def test_each_state_is_listed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reads sets of samples as points (N, D), from files or from datasets by name."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -9,6 +10,8 @@ from wgan_cli.data import find_split, split_names
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
+
+log = logging.getLogger("wgan")
 
 
 def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
@@ -24,6 +27,8 @@ def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
     samples = read_samples(Path(source).expanduser()) if dataset is None else dataset.samples()
     if len(samples) > most:
         samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
+    if dataset is None and samples.dtype == torch.uint8:
+        log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
     points = scale(samples).double().reshape(len(samples), -1)
     if not points.isfinite().all():
         raise BadInputError(f"{source}: holds values that are not finite")

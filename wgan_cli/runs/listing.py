@@ -1,5 +1,6 @@
 """The list of runs below a folder. It only reads files, so it also shows runs that other machines train now."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.folder import State
 from wgan_cli.runs.readers import holds_run, read_metrics, read_status
+
+log = logging.getLogger("wgan")
 
 SILENCE = 60.0
 """A run counts as stopped if it writes nothing for three logging intervals plus this many seconds."""
@@ -43,13 +46,29 @@ class RunSummary:
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """The folders of runs at or below `folder`, in the order of their names."""
-    if holds_run(folder):
-        yield folder
+    """The folders of runs at or below `folder`, in the order of their names: each once, whatever links to it.
+
+    A folder that can't be read is left out, with a warning.
+    """
+    yield from _find_runs(folder, set())
+
+
+def _find_runs(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    place = folder.resolve()
+    if place in seen:
         return
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
-            yield from find_runs(entry)
+    seen.add(place)
+    try:
+        if holds_run(folder):
+            yield folder
+            return
+        below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        log.warning("%s: can't be read (%s); left out", folder, error.strerror)
+        return
+    # Links last: a run is named by its own place where that is below the folder too.
+    for entry in sorted(below, key=Path.is_symlink):
+        yield from _find_runs(entry, seen)
 
 
 def summaries(folder: Path) -> tuple[list[RunSummary], list[str]]:

@@ -68,9 +68,9 @@ def read_threads(run: Path) -> int | None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """The content of the run's status.json; empty if it can't be read."""
+    """The content of the run's status.json; empty if it can't be read, or is damaged."""
     try:
         status = json.loads((run / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return status if isinstance(status, dict) else {}
+    return status if isinstance(status, dict) and type(status.get("step", 0)) is int else {}

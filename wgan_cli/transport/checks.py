@@ -4,10 +4,11 @@ Nothing here changes a value: the arithmetic is in `costs.py` and in the files o
 """
 
 import math
-import os
 
 import torch
 from torch import Tensor
+
+from wgan_cli.devices import free_memory
 
 
 def check_order(p: float) -> None:
@@ -150,17 +151,14 @@ def check_cost_range(cost: Tensor, p: float, epsilon: float) -> None:
 
 
 def check_memory(name: str, needed: int, device: torch.device) -> None:
-    """Refuse a problem whose `needed` bytes exceed the memory of the device.
+    """Refuse a problem whose `needed` bytes exceed the free memory of the device, and on the CPU the limits of the
+    process and its cgroup.
 
     Without this check, Linux grants the memory and later kills the process without a message.
     """
-    if device.type == "cuda":
-        held = torch.cuda.get_device_properties(device).total_memory
-    elif hasattr(os, "sysconf"):
-        held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:
-        return
-    if needed > held:
+    free = free_memory(device)
+    if needed > free:
         raise ValueError(
-            f"{name} of x and y this large needs about {needed:,} bytes, and {device} has {held:,}: take fewer points"
+            f"{name} of x and y this large needs about {needed:,} bytes, and {device} has {free:,} free: "
+            "take fewer points"
         )
