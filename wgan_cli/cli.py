@@ -81,14 +81,15 @@ def train(
     resolved = load_config(config, overrides or (), world.size)
     for warning in resolved.warnings():
         logging.getLogger("wgan").warning(warning)
+    from wgan_cli.devices import pick_device
+
+    chosen = pick_device(device, world.local_rank if world.size > 1 else None)
     if dry_run:
         if world.is_first:
             _describe(resolved)
         return
-    from wgan_cli.devices import pick_device
     from wgan_cli.training.loop import train_run
 
-    chosen = pick_device(device, world.local_rank if world.size > 1 else None)
     with joined(world, chosen):
         path = train_run(
             resolved,
@@ -477,6 +478,8 @@ def configs(
 ) -> None:
     """List the configs that come with wgan, or print one."""
     if schema:
+        if name is not None:
+            raise BadInputError(f"--schema: is of every config; leave {name} out")
         from wgan_cli.config.run_config import RunConfig
 
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))

@@ -1,12 +1,17 @@
+import re
+from typing import Any
+
 import ot
 import pytest
 import torch
 from scipy import stats
 
-from wgan_cli.errors import BadInputError
+from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.evaluation.critic_fit import CriticFit
 from wgan_cli.evaluation.distances import METHODS, WITH_PLAN, Problem, measure
+from wgan_cli.lipschitz import Unbounded
 from wgan_cli.networks import MlpCritic
+from wgan_cli.optimizers import Adam
 
 
 def normal(count: int, features: int, seed: int) -> torch.Tensor:
@@ -62,6 +67,28 @@ def test_exact_distances_on_the_line_need_no_plan_and_little_memory(monkeypatch:
     assert alone.figures["w1"] == pytest.approx(with_plan.figures["w1"], rel=1e-12)
     with pytest.raises(BadInputError, match="10,000 free: take fewer points"):
         measure(Problem(x, y), "exact")
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "message"),
+    [
+        ({"p": 2}, "critic", "--p 2: critic measures W1 alone; leave it out"),
+        ({"p": 2}, "bounds", "--p 2: bounds measures W1 alone; leave it out"),
+        ({"p": 3}, "gaussian", "--p 3: gaussian measures W2 alone; leave it out"),
+        ({"epsilon": 0.1}, "exact", "--epsilon: is for --method sinkhorn, not exact; leave it out"),
+    ],
+)
+def test_settings_that_a_method_does_not_read_are_refused(settings: Any, method: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=re.escape(message)):
+        measure(Problem(normal(20, 2, 0), normal(20, 2, 1), **settings), method)
+    assert measure(Problem(normal(20, 2, 0), normal(20, 2, 1), p=2), "gaussian").figures
+
+
+def test_figures_that_are_not_finite_are_an_error() -> None:
+    """A critic without any strategy, at a rate at which it diverges."""
+    fit = CriticFit(critic=MlpCritic(hidden=(8,)), lipschitz=Unbounded(), optimizer=Adam(lr=1e30), steps=20)
+    with pytest.raises(WganError, match=r"--method critic: \w+ is (nan|inf|-inf); scale the samples"):
+        measure(Problem(normal(20, 2, 0), normal(20, 2, 1), fits=[fit]), "critic")
 
 
 def test_the_critics_figures_have_their_names() -> None:
@@ -120,7 +147,7 @@ def test_figures_are_plain_numbers(method: str) -> None:
         (Problem(normal(4, 2, 0), normal(4, 2, 0)), "1d", "have 2 values, not one"),
         (Problem(normal(1, 2, 0), normal(4, 2, 0)), "gaussian", "at least 2 samples"),
         (Problem(normal(11, 2, 0), normal(40, 2, 0)), "bounds", "at least 12 samples"),
-        (Problem(normal(40, 2, 0), normal(40, 2, 0), p=2), "bounds", "--p 2: bounds are of W1"),
+        (Problem(normal(40, 2, 0), normal(40, 2, 0), p=2), "bounds", "--p 2: bounds measures W1 alone"),
         (Problem(normal(4, 2, 0), normal(4, 2, 0), epsilon=-1.0), "sinkhorn", "epsilon"),
     ],
 )

@@ -3,6 +3,7 @@
 Each method takes points (N, D) and (M, D) in float64 and returns named figures; `w1` is W1, `w2_squared` is W2².
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli import transport
-from wgan_cli.errors import BadInputError
+from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.evaluation.critic_fit import FITS, CriticFit, Fitted, best_fitted
 from wgan_cli.lipschitz.bound import ANCHORS, Bound, lower_bound
 from wgan_cli.transport.confidence import CONFIDENCE
@@ -116,8 +117,6 @@ def bounds(problem: Problem) -> Distance:
     shuffled = [_shuffled(points, generator) for points in (problem.x, problem.y)]
     if min(map(len, shuffled)) < 12:
         raise BadInputError("--method bounds: needs at least 12 samples in each set, a third of them to judge by")
-    if problem.p != 1:
-        raise BadInputError(f"--p {problem.p:g}: bounds are of W1; leave it out")
     judged = [points[: len(points) // 3] for points in shuffled]
     rest = [points[len(points) // 3 :] for points in shuffled]
     critic = best_fitted(rest[0], rest[1], problem.fits, problem.seed)
@@ -172,7 +171,25 @@ def measure(problem: Problem, method: str) -> Distance:
         )
     if method not in METHODS:
         raise BadInputError(f"--method {method}: unknown; allowed: {', '.join(METHODS)}")
+    _refuse_unread(problem, method)
     try:
-        return METHODS[method](problem)
+        found = METHODS[method](problem)
     except ValueError as error:
         raise BadInputError(f"--method {method}: {error}") from error
+    for name, value in found.figures.items():
+        if not math.isfinite(value):
+            raise WganError(f"--method {method}: {name} is {value}; scale the samples, or train the critic more slowly")
+    return found
+
+
+ORDERS = {"critic": 1, "bounds": 1, "gaussian": 2}
+"""The order of the methods that have only one."""
+
+
+def _refuse_unread(problem: Problem, method: str) -> None:
+    """Raises `BadInputError` for settings that the method would not read."""
+    order = ORDERS.get(method, problem.p)
+    if problem.p not in (1, order):  # 1 is the default
+        raise BadInputError(f"--p {problem.p:g}: {method} measures W{order} alone; leave it out")
+    if problem.epsilon is not None and method != "sinkhorn":
+        raise BadInputError(f"--epsilon: is for --method sinkhorn, not {method}; leave it out")
