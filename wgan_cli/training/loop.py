@@ -68,8 +68,10 @@ def train_run(
                 if folder:
                     folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
                 train(trainer, folder, signals, progress)
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(device) from error
+        except RuntimeError as error:
+            if _is_out_of_memory(error):
+                raise _out_of_memory(device) from error
+            raise
         except OSError as error:
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
@@ -87,10 +89,15 @@ def _execution(trainer: Trainer) -> str:
 def _build(config: RunConfig, device: torch.device, world: World) -> Trainer:
     try:
         return Trainer(config, device, world)
-    except RuntimeError as error:  # torch has no error class for too little memory on the CPU
-        if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+    except RuntimeError as error:
+        if _is_out_of_memory(error):
             raise _out_of_memory(device) from error
         raise
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Torch has no error class for too little memory on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
 
 
 def _out_of_memory(device: torch.device) -> WganError:
