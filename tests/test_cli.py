@@ -425,3 +425,11 @@ def test_a_full_stdout_is_one_line() -> None:
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
     assert done.returncode == 1
     assert done.stderr == "wgan: can't write the result to stdout (No space left on device)\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_closed_stdout_is_no_success() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    line = ["sh", "-c", '"$0" -m wgan_cli configs >&-', sys.executable]
+    done = subprocess.run(line, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "wgan: can't write the result to stdout, which is closed\n")

@@ -502,6 +502,9 @@ def main() -> None:
             typer.echo("wgan: interrupted", err=True)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a closed pipe raises its error here and not at exit
+        elif not code and not _is_training():  # a run is what training was asked for; of the others it is the output
+            typer.echo("wgan: can't write the result to stdout, which is closed", err=True)
+            code = ExitCode.RUN_FAILED
     except WganError as error:
         code = _report(error)
     except _UsageError as error:
@@ -523,8 +526,11 @@ def main() -> None:
 
 def _rank() -> str:
     """The rank of this process if it trains, else 0: tasks of other commands are independent, and each prints."""
-    is_training = sys.argv[1:2] == ["train"]
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if is_training else "0"
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) if _is_training() else "0"
+
+
+def _is_training() -> bool:
+    return sys.argv[1:2] == ["train"]
 
 
 def _set_up_logging() -> None:
