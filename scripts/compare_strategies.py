@@ -17,6 +17,7 @@ from pathlib import Path
 
 from wgan_cli.config.load import load_config
 from wgan_cli.devices import pick_device
+from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.runs.readers import read_metrics
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.reporting import SCORES
@@ -80,8 +81,15 @@ def main() -> None:
                 for seed in range(arguments.seeds):
                     config = load_config(name, [*changes, *STRATEGIES[strategy], f"seed={seed}"])
                     out = (arguments.runs or Path(scratch)) / f"{data}-{number}-{seed}"
-                    rows.append(figures_of(train_run(config, device, out=out, name=name, resume=True)))
-                shown = (f"{key} {statistics.median(row[key] for row in rows):.3g}" for key in rows[0])
+                    try:
+                        rows.append(figures_of(train_run(config, device, out=out, name=name, resume=True)))
+                    except WganError as error:
+                        if error.exit_code != ExitCode.DIVERGED:
+                            raise
+                keys = dict.fromkeys(key for row in rows for key in row)
+                shown = [f"{key} {statistics.median(row[key] for row in rows if key in row):.3g}" for key in keys]
+                if len(rows) < arguments.seeds:
+                    shown.append(f"diverged {arguments.seeds - len(rows)} of {arguments.seeds}")
                 print(f"{data}, {strategy}: " + ", ".join(shown), flush=True)
 
 

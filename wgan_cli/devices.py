@@ -117,7 +117,8 @@ def free_memory(device: torch.device) -> int:
     """The bytes that this process may still allocate on `device`: on the CPU within the limits of the machine, the
     process and its cgroup."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
+        return torch.cuda.mem_get_info(device)[0] + cached
     return min(_machine_memory(), _process_memory(), _cgroup_memory())
 
 
@@ -152,7 +153,10 @@ def _cgroup_memory() -> int:
         group = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("::")[2].strip().lstrip("/")
         folder = Path("/sys/fs/cgroup") / group
         limit, used = ((folder / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        return NO_LIMIT if limit == "max" else max(0, int(limit) - int(used))
+        if limit == "max":
+            return NO_LIMIT
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return max(0, int(limit) - int(used) + int(stat["inactive_file"]))  # of files read: given back when needed
     except (OSError, ValueError):
         return NO_LIMIT
 

@@ -11,7 +11,7 @@ LARGEST_INT, LARGEST_FLOAT = 2**32 - 1, 1e38
 class Spec(BaseModel):
     """One frozen class with the YAML fields *and* the behaviour that they configure.
 
-    It is strict: unknown keys, values of another type, NaN, infinity and numbers that torch can't hold are refused. An
+    It is strict: unknown keys, values of another type, NaN, infinity and numbers of absurd size are refused. An
     int is accepted for a float and converted (Adam refuses betas of mixed int and float).
     """
 
@@ -29,9 +29,8 @@ class Spec(BaseModel):
         for number in value if isinstance(value, tuple) else (value,):
             largest = {int: LARGEST_INT, float: LARGEST_FLOAT}.get(type(number))
             if largest is not None and abs(number) > largest:
-                raise ValueError(
-                    f"must be at most {largest:,}" if type(number) is int else f"must be at most {largest:g}"
-                )
+                shown = f"{largest:,}" if type(number) is int else f"{largest:g}"
+                raise ValueError(f"must be between -{shown} and {shown}")
         return value
 
 

@@ -108,6 +108,20 @@ def test_a_fit_is_read_with_the_checks_of_a_config(tmp_path: Path) -> None:
         load_fits(str(path))
 
 
+def test_where_nothing_is_proved_the_critic_that_sees_most_is_chosen() -> None:
+    """Many dimensions and few points: no limit is above 0."""
+    x, y = normal(300, 50, 0), normal(300, 50, 1)
+    y[:, 0] += 0.3
+    by_heart = FITS[0].model_copy(update={"steps": 300, "batch_size": 64})
+    smooth = FITS[2].model_copy(update={"steps": 300, "batch_size": 64, "critic": McShaneCritic(temperature=5.0)})
+    apart = [[points[:60] for points in (x, y)], [points[60:] for points in (x, y)]]
+    bounds = [fitted(*apart[1], fit, 0).proved(apart[1], apart[0], 0.95) for fit in (by_heart, smooth)]
+    assert [bound.low for bound in bounds] == [0, 0]
+    best = max((0, 1), key=lambda i: bounds[i].difference)
+    for fits in ((by_heart, smooth), (smooth, by_heart)):
+        assert best_fitted(x, y, fits, seed=0).fit == (by_heart, smooth)[best]
+
+
 def test_the_critic_that_proves_most_is_chosen() -> None:
     """Four far centres whose masses spread: a critic of one anchor, and one of many, in either order."""
     centres = 4 * torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2)

@@ -69,6 +69,15 @@ def test_exact_distances_on_the_line_need_no_plan_and_little_memory(monkeypatch:
         measure(Problem(x, y), "exact")
 
 
+def test_the_chosen_critic_is_trained_on_all_points() -> None:
+    """So with one fit or several, `critic` measures the same two sets."""
+    good = CriticFit(steps=200, batch_size=64, critic=MlpCritic(hidden=(16,)), average=0.9)
+    poor = good.model_copy(update={"steps": 1})
+    x, y = normal(200, 2, 0), normal(200, 2, 1) + 2
+    alone, chosen = (measure(Problem(x, y, fits=fits), "critic").figures for fits in ([good], [poor, good]))
+    assert alone == chosen
+
+
 @pytest.mark.parametrize(
     ("settings", "method", "message"),
     [

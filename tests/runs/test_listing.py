@@ -1,8 +1,8 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +45,10 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
 
 def test_links_show_no_run_twice_and_have_an_end(tmp_path: Path) -> None:
     make_run(tmp_path / "b" / "run", 10)
-    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "latest").symlink_to(tmp_path / "b" / "run")  # two levels down, and first by name
+    (tmp_path / "a" / "broken").symlink_to(tmp_path / "nothing")
+    (tmp_path / "0").symlink_to(tmp_path / "b")
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     outside = tmp_path / "runs"
     outside.mkdir()
@@ -72,16 +75,19 @@ def test_a_folder_that_cannot_be_read_hides_no_other(
 ) -> None:
     make_run(tmp_path / "run", 10)
     (tmp_path / "closed").mkdir()
-    listed = Path.iterdir
+    (tmp_path / "link").touch()
+    originals = Path.iterdir, Path.is_dir
 
-    def refuse(folder: Path) -> Iterator[Path]:  # root may read everything, so the mode of a folder is no test
-        if folder.name == "closed":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listed(folder)
+    def refuse(path: Path, number: int) -> Any:  # root may read everything, so the mode of a folder is no test
+        if path.name == ("closed", "link")[number]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return originals[number](path)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path, 0))
+    monkeypatch.setattr(Path, "is_dir", lambda path: refuse(path, 1))
     assert list(find_runs(tmp_path)) == [tmp_path / "run"]
-    assert f"{tmp_path / 'closed'}: can't be read (Permission denied); left out" in caplog.text
+    for name in ("closed", "link"):
+        assert f"{tmp_path / name}: can't be read (Permission denied); left out" in caplog.text
 
 
 def test_each_state_is_listed(tmp_path: Path) -> None:

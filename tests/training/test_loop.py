@@ -65,7 +65,7 @@ def test_each_logged_iteration_is_a_line_of_the_log(tmp_path: Path, caplog: pyte
     """Off a terminal, as here, it goes to stderr too; a run that goes on adds to its log."""
     caplog.set_level(logging.INFO, "wgan")
     run = train_run(quick(), CPU, out=tmp_path / "run", name="x")
-    pattern = r"iteration {} of 6, gap \S+, w1 \S+, w1_low \S+, truth/w1 \S+, \S+ it/s, 00:00 left"
+    pattern = r"iteration {} of 6, gap \S+, W1 estimate \S+, w1_low \S+, truth/w1 \S+, \S+ it/s, 00:00 left"
     told = [record.getMessage() for record in caplog.records if " of 6" in record.getMessage()]
     kept = (run / "log.txt").read_text().splitlines()
     assert "from iteration 0: cpu" in kept[0]

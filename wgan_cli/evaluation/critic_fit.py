@@ -115,20 +115,26 @@ def best_fitted(x: Tensor, y: Tensor, fits: Sequence[CriticFit], seed: int) -> F
         return fitted(x, y, fits[0], seed)
     parts = [points.tensor_split([max(len(points) // 5, 2)]) for points in (x, y)]
     choosing, training = [first for first, _ in parts], [rest for _, rest in parts]
-    critics = [fitted(training[0], training[1], fit, seed) for fit in fits]
-    return max(critics, key=lambda critic: critic.proved(training, choosing, CONFIDENCE).low)
+    critics = [
+        fitted(training[0], training[1], fit, seed, f"critic {number} of {len(fits)}")
+        for number, fit in enumerate(fits, start=1)
+    ]
+    bounds = [critic.proved(training, choosing, CONFIDENCE) for critic in critics]
+    # Where nothing is proved, the limits are all 0, and the differences still tell which critic sees most.
+    best = max(range(len(fits)), key=lambda i: (bounds[i].low, bounds[i].difference))
+    return critics[best]
 
 
-def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Fitted:
-    """A critic trained to score x (N, D) high and y (M, D) low."""
+def fitted(x: Tensor, y: Tensor, fit: CriticFit, seed: int, what: str = "critic") -> Fitted:
+    """A critic trained to score x (N, D) high and y (M, D) low, while progress is shown under the name `what`."""
     pooled = torch.cat([x, y])
     centre = pooled.mean(0)
     unit = ((pooled - centre).square().mean().sqrt() / fit.spread).clamp_min(1e-300)
     high, low = (((points - centre) / unit).float() for points in (x, y))
-    return Fitted(fitted_critic(high, low, fit, seed), centre, unit, proves_gap(fit.critic, fit.lipschitz), fit)
+    return Fitted(fitted_critic(high, low, fit, seed, what), centre, unit, proves_gap(fit.critic, fit.lipschitz), fit)
 
 
-def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
+def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int, what: str = "critic") -> nn.Module:
     """A critic trained to score x (N, D) high and y (M, D) low: with averaged weights, in evaluation mode."""
     generator = torch.Generator(x.device).manual_seed(seed)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
@@ -138,7 +144,7 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> nn.Module:
     optimizer = fit.optimizer.build(critic.parameters())
     average = averaged(critic, fit.average)
     steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))
-    for step in tracked(range(fit.steps), "critic"):
+    for step in tracked(range(fit.steps), what):
         set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (draw(points, fit.batch_size, generator) for points in (x, y))
         noise = fit.lipschitz.noise(fit.batch_size, tuple(x.shape[1:]), generator)

@@ -48,27 +48,49 @@ class RunSummary:
 def find_runs(folder: Path) -> Iterator[Path]:
     """The folders of runs at or below `folder`, in the order of their names: each once, whatever links to it.
 
-    A folder that can't be read is left out, with a warning.
+    A run has the name of its own place where that is below the folder too. A folder that can't be read is left out,
+    with a warning.
     """
-    yield from _find_runs(folder, set())
+    seen: set[Path] = set()
+    found: list[Path] = []
+    places = [folder]
+    while places:  # first what is below the folder itself, then what its links lead to, and so on
+        links: list[Path] = []
+        for place in places:
+            found += _below(place, seen, links)
+        places = links
+    yield from sorted(found)
 
 
-def _find_runs(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    place = folder.resolve()
-    if place in seen:
-        return
-    seen.add(place)
+def _below(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
+    """The runs at or below `folder` whose places were not `seen` yet. Links to other folders are added to `links`."""
     try:
+        place = folder.resolve()
+        if place in seen:
+            return
+        seen.add(place)
         if holds_run(folder):
             yield folder
             return
-        below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        entries = sorted(folder.iterdir())
     except OSError as error:
         log.warning("%s: can't be read (%s); left out", folder, error.strerror)
         return
-    # Links last: a run is named by its own place where that is below the folder too.
-    for entry in sorted(below, key=Path.is_symlink):
-        yield from _find_runs(entry, seen)
+    for entry in entries:
+        if entry.name.startswith(".") or not _is_folder(entry):
+            continue
+        if entry.is_symlink():
+            links.append(entry)
+        else:
+            yield from _below(entry, seen, links)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        log.warning("%s: can't be read (%s); left out", path, error.strerror)
+        return False
 
 
 def summaries(folder: Path) -> tuple[list[RunSummary], list[str]]:
