@@ -15,12 +15,15 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
 from wgan_cli.devices import pick_device
 from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.runs.readers import read_metrics
 from wgan_cli.training.loop import train_run
-from wgan_cli.training.reporting import SCORES
+from wgan_cli.training.reporting import Reporter
 
 DATA = {
     "normal": ("normal_gp",),
@@ -32,7 +35,7 @@ DATA = {
     ),
     "mnist": ("mnist_mlp_gp",),
 }
-"""The shipped config of each, and changes: in the networks of the ring so that a run takes two minutes."""
+"""The shipped config of each, and changes: the ring's own networks would take far longer."""
 STRATEGIES = {
     "none": ("lipschitz={kind: none}",),
     "clip": ("lipschitz={kind: clip, bound: 0.05}",),
@@ -53,13 +56,28 @@ def figures_of(run: Path) -> dict[str, float]:
     """The last figures of a run, and its milliseconds an iteration."""
     lines = read_metrics(run)
     last: Mapping[str, float] = lines[-1]
-    truths = {name: value for line in lines for name, value in line.items() if name.startswith(SCORES)}
-    truth = min(
-        (name for name in truths if not name.endswith("_floor")), key=lambda name: not name.startswith("frechet")
-    )
+    scores = [score for line in lines if (score := Reporter.score(line)) is not None]
     rates = [line["speed/iterations_per_second"] for line in lines if "speed/iterations_per_second" in line]
     found = {name: last[name] for name in FIGURES if name in last}
-    return found | {truth: truths[truth], "ms": 1000 / statistics.median(rates)}
+    return found | {"truth": scores[-1], "ms": 1000 / statistics.median(rates)}
+
+
+def trained(config: RunConfig, device: torch.device, out: Path) -> dict[str, float]:
+    """The figures of a run; none if it diverged."""
+    try:
+        return figures_of(train_run(config, device, out=out, name=out.name, resume=True))
+    except WganError as error:
+        if error.exit_code != ExitCode.DIVERGED:
+            raise
+        return {}
+
+
+def in_words(rows: list[dict[str, float]]) -> str:
+    """The median of each figure over the runs that have it, and how many diverged."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    shown = [f"{name} {statistics.median(row[name] for row in rows if name in row):.3g}" for name in names]
+    diverged = rows.count({})
+    return ", ".join([*shown, *([f"diverged {diverged} of {len(rows)}"] if diverged else [])])
 
 
 def main() -> None:
@@ -81,16 +99,8 @@ def main() -> None:
                 for seed in range(arguments.seeds):
                     config = load_config(name, [*changes, *STRATEGIES[strategy], f"seed={seed}"])
                     out = (arguments.runs or Path(scratch)) / f"{data}-{number}-{seed}"
-                    try:
-                        rows.append(figures_of(train_run(config, device, out=out, name=name, resume=True)))
-                    except WganError as error:
-                        if error.exit_code != ExitCode.DIVERGED:
-                            raise
-                keys = dict.fromkeys(key for row in rows for key in row)
-                shown = [f"{key} {statistics.median(row[key] for row in rows if key in row):.3g}" for key in keys]
-                if len(rows) < arguments.seeds:
-                    shown.append(f"diverged {arguments.seeds - len(rows)} of {arguments.seeds}")
-                print(f"{data}, {strategy}: " + ", ".join(shown), flush=True)
+                    rows.append(trained(config, device, out))
+                print(f"{data}, {strategy}: {in_words(rows)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,15 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(wgan: Wgan) -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_dry_run_refuses_a_device_that_is_not_here(wgan: Wgan) -> None:
+    refused(wgan("train", "--config", "normal_gp", "--dry-run", "--device", "cuda"), "--device cuda")
+
+
+def test_the_schema_is_of_no_single_config(wgan: Wgan) -> None:
+    refused(wgan("configs", "normal_gp", "--schema"), "--schema: is of every config; leave normal_gp out")
+
+
 def test_a_dry_run_describes_networks_of_any_size(wgan: Wgan) -> None:
     result = wgan("train", "--config", "normal_gp", "--dry-run", "--set", "critic.hidden=[1000000, 1000000]")
     assert "1,000,004,000,001 parameters" in result.out

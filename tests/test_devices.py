@@ -1,5 +1,6 @@
 import ctypes
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -148,3 +149,18 @@ def test_deterministic_kernels_fix_the_workspace_of_cublas(monkeypatch: pytest.M
     monkeypatch.setattr(os, "environ", {})
     with deterministic_kernels(True):
         assert os.environ == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "stat", "free"),
+    [("1000", "anon 1\ninactive_file 300\n", 500), ("1000", "anon 1\n", 200), ("max", "", devices.NO_LIMIT)],
+)
+def test_files_that_were_read_leave_memory_free(
+    limit: str, stat: str, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cgroup counts the pages of files as used, and gives them back when memory is needed."""
+    group = "/sys/fs/cgroup/job"
+    files = {"/proc/self/cgroup": "0::/job\n", f"{group}/memory.max": limit, f"{group}/memory.current": "800\n"}
+    files[f"{group}/memory.stat"] = stat
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: files[str(path)])
+    assert devices._cgroup_memory() == free

@@ -60,13 +60,13 @@ def test_plans_have_the_sets_as_their_margins() -> None:
 
 def test_exact_distances_on_the_line_need_no_plan_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = normal(300, 1, 0), normal(200, 1, 1) + 1
-    with_plan = measure(Problem(x, y), "exact")
+    with_plan = measure(Problem(x, y, with_plan=True), "exact")
     monkeypatch.setattr("wgan_cli.transport.checks.free_memory", lambda device: 10_000)
-    alone = measure(Problem(x, y, with_plan=False), "exact")
+    alone = measure(Problem(x, y), "exact")
     assert alone.plan is None
     assert alone.figures["w1"] == pytest.approx(with_plan.figures["w1"], rel=1e-12)
     with pytest.raises(BadInputError, match="10,000 free: take fewer points"):
-        measure(Problem(x, y), "exact")
+        measure(Problem(x, y, with_plan=True), "exact")
 
 
 def test_the_chosen_critic_is_trained_on_all_points() -> None:

@@ -202,9 +202,14 @@ def test_too_little_memory_for_the_networks_is_explained(
     assert not (tmp_path / "run").exists()
 
 
-def test_too_little_memory_in_training_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA is full"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_too_little_memory_in_training_is_explained(
+    error: RuntimeError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: Trainer) -> None:
-        raise torch.OutOfMemoryError("CUDA is full")
+        raise error
 
     monkeypatch.setattr(Trainer, "iterate", fail)
     with pytest.raises(WganError, match="out of memory"):

@@ -32,7 +32,7 @@ class Problem:
     """Of the critics: the one that proves most counts."""
     confidence: float = CONFIDENCE
     """Of each limit of `bounds`, one-sided."""
-    with_plan: bool = True
+    with_plan: bool = False
     """Whether the plan is wanted. On the line, exact distances are quicker without it, and need little memory."""
 
 

@@ -157,10 +157,7 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                     if figures:
                         run.scalars(figures, step)
                         bar.set_postfix(in_short(figures), refresh=False)
-                        line = in_line(figures, step, last)
-                        run.line(line)
-                        if bar.disable:
-                            log.info("%s %s", time.strftime("%H:%M:%S"), line)
+                        _tell(in_line(figures, step, last), run, on_stderr=bar.disable)
                     best = shows and progress.best_step == step
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}
@@ -170,6 +167,12 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
             if stop and step < last:
                 raise _stopped(stop, step, last, run)
     _report_best(progress, trainer.step, last, run)
+
+
+def _tell(line: str, run: RunFolder, *, on_stderr: bool) -> None:
+    run.line(line)
+    if on_stderr:
+        log.info("%s %s", time.strftime("%H:%M:%S"), line)
 
 
 def _judge(figures: Mapping[str, float], step: int, progress: Progress) -> None:
