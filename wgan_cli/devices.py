@@ -156,9 +156,8 @@ def _cgroup_memory() -> int:
         if limit == "max":
             return NO_LIMIT
         stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        return max(
-            0, int(limit) - int(used) + int(stat.get("inactive_file", 0))
-        )  # of files read: given back when needed
+        files = int(stat.get("inactive_file", 0))  # pages of files that were read, given back when needed
+        return max(0, int(limit) - int(used) + files)
     except (OSError, ValueError):
         return NO_LIMIT
 
