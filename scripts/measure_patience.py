@@ -1,13 +1,13 @@
-"""Measures which iteration `best.pt` keeps, and what `training.patience` saves, on runs that train for longer than needed.
+"""Measures which iteration `best.pt` keeps, and what `training.patience` saves, on runs longer than needed.
 
     python scripts/measure_patience.py --seeds 4 --runs runs/patience
 
 Each run keeps the checkpoints of all grids. From the figures that it logged, the script finds the iteration that
-`best.pt` holds at the end, and where a run with `training.patience` would have ended. Samples of every checkpoint are
-then measured apart from what the run saw: by other seeds, and the Fréchet distance of 10,000 images, W1 of 20,000 values
-to the normal, or W1 of 2,500 samples to as many real ones. Prints for each run these figures of the kept iteration, of
-the best one there was and of the last, and the same for the iterations up to the end with patience. Learning rates are
-constant: a run whose rate decays converges at its last iteration.
+`best.pt` holds at the end, and where a run with `training.patience` would have ended. Then it measures other samples of
+every checkpoint: the Fréchet distance of 10,000 images, W1 of 20,000 values to the normal, or W1 of 2,500 samples to as
+many real ones. Prints for each run this figure of the kept iteration, of the best one there was and of the last, and
+that of the iteration kept with patience. Learning rates are constant: a run whose rate decays converges at its last
+iteration.
 
 For `table_gp`, write its data with `make_examples.py` first.
 """
