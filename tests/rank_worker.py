@@ -42,6 +42,9 @@ def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
     for lipschitz in (GradientPenalty(points="noise"), Spectral()):
         yield f"{name} {lipschitz}", load_config(name, changes).model_copy(update={"lipschitz": lipschitz})
     yield f"{name} mcshane", load_config(name, [*changes[:-2], "critic={kind: mcshane}", "lipschitz={kind: none}"])
+    sorting = ("lipschitz={kind: orthogonal}", "critic.activation=maxmin")
+    yield f"{name} orthogonal", load_config(name, [*changes[:-1], *sorting])
+    yield f"{conv[0]} orthogonal", load_config(conv[0], [*conv[1], *sorting, "critic.kernel=2"])
     r3gan = ("objective={kind: relativistic}", "lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}")
     yield f"{name} relativistic", load_config(name, [*changes, *r3gan])
     yield "classes", load_config(conv[0], [*conv[1], "condition={kind: labels}"])

@@ -16,6 +16,8 @@ SMALL = ("training.batch_size=8", "training.n_critic=2", "training.average=0.9",
 STRATEGIES = ("{kind: gp, weight: 10.0}", "{kind: gp, weight: 1.0, sided: one}", "{kind: clip, bound: 0.05}")
 CASES = [(network, strategy) for network in ("mlp", "conv") for strategy in STRATEGIES]
 CASES.append(("mcshane", "{kind: none}"))
+ORTHOGONAL = [(network, "{kind: orthogonal}") for network in ("sorting mlp", "sorting conv")]
+"""Cases that can't be captured in a graph."""
 
 
 def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunConfig:
@@ -25,9 +27,13 @@ def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunC
 
 
 def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
-    """One of `CASES`: `conv` trains on the images in `mnist`, the others on a normal."""
+    """One of `CASES` or `ORTHOGONAL`: convolutions train on the images in `mnist`, the others on a normal."""
+    conv = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")
+    sorting = "critic.activation=maxmin"
     name, changes = {
-        "conv": ("mnist_gp", ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")),
+        "conv": ("mnist_gp", conv),
+        "sorting conv": ("mnist_gp", (*conv, sorting, "critic.kernel=2", "critic.hidden=[6]")),
+        "sorting mlp": ("normal_gp", ("generator.hidden=[8]", "critic.hidden=[8, 4]", sorting)),
         "mlp": ("normal_gp", ("generator.hidden=[8]", "critic.hidden=[8]", "critic.norm=layer")),
         "mcshane": ("normal_gp", ("generator.hidden=[8]", "critic={kind: mcshane, anchors: 8}")),
     }[network]

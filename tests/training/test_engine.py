@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.training.helpers import CASES, CPU, STRATEGIES, apart, case, weights
+from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, weights
 from wgan_cli import optimizers
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
@@ -18,7 +18,7 @@ from wgan_cli.training.trainer import Trainer
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize(("network", "strategy"), CASES)
+@pytest.mark.parametrize(("network", "strategy"), [*CASES, *ORTHOGONAL])
 def test_compiled_steps_are_eager_steps(network: str, strategy: str, made_up_mnist: Path) -> None:
     eager = Trainer(case(network, strategy, made_up_mnist), CPU)
     compiled = Trainer(case(network, strategy, made_up_mnist, "training.engine=compile"), CPU)

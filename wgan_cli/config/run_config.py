@@ -166,11 +166,9 @@ class RunConfig(Spec):
             )
         if batch == 1 and (self.generator.mixes_samples or self.critic.mixes_samples):
             yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
-        if self.lipschitz.needs_eager and self.training.engine not in ("auto", "eager"):
-            yield (
-                ("lipschitz", "kind"),
-                f"{self.lipschitz.kind} can't work under training.engine: {self.training.engine}; use eager",
-            )
+        if self.training.engine == "graph" and not self.lipschitz.is_capturable:
+            what = f"{self.lipschitz.kind} can't be captured by training.engine: graph; use eager or compile"
+            yield ("lipschitz", "kind"), what
         if not self.training.engine_holds_state:
             yield from self._engine_faults()
 

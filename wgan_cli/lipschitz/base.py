@@ -35,9 +35,9 @@ class LipschitzSpec(Choice, ABC):
         return False
 
     @property
-    def needs_eager(self) -> bool:
-        """Whether the critic uses operations that can't be traced, or captured in a graph."""
-        return False
+    def is_capturable(self) -> bool:
+        """Whether a CUDA graph can capture the critic's operations."""
+        return True
 
     @property
     def per_sample(self) -> bool:

@@ -53,7 +53,8 @@ class NetworkSpec(Choice):
 
     @property
     def steepens(self) -> str | None:
-        """The key that keeps a critic whose fully connected layers have slope at most 1 from having it too."""
+        """The key that keeps a critic whose linear layers, on patches if it has convolutions, have slope at most 1 from
+        having it too."""
         return "kind"
 
     def _initialise(self, network: nn.Module) -> nn.Module:

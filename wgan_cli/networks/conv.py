@@ -84,6 +84,15 @@ class ConvCritic(_ConvFields, CriticSpec):
     def halvings(self) -> int:
         return len(self.channels)
 
+    @property
+    def steepens(self) -> str | None:
+        """Norms divide by what may be small, larger kernels overlap, and SiLU has a slope of 1.1 at most."""
+        if self.norm != "none":
+            return "norm"
+        if self.kernel != 2:
+            return "kernel"
+        return "activation" if self.activation == "silu" else None
+
     def build(self, shape: Shape) -> nn.Module:
         positions, dims = math.prod(self.smallest(shape)), len(shape) - 1
         layers: list[nn.Module] = [

@@ -59,8 +59,10 @@ class MaxMin(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = x.shape[1] // 2
-        first, second, rest = x.split([half, half, x.shape[1] - 2 * half], 1)
-        return torch.cat([torch.maximum(first, second), torch.minimum(first, second), rest], 1)
+        if half == 0:
+            return x
+        first, second, *rest = x.split(half, 1)  # no empty rest, which would spoil the layout of compiled images
+        return torch.cat([torch.maximum(first, second), torch.minimum(first, second), *rest], 1)
 
 
 Activation = Literal["relu", "leaky_relu", "tanh", "silu", "elu", "softplus", "maxmin"]

@@ -27,7 +27,7 @@ def steepness_fault(critic: CriticSpec, lipschitz: LipschitzSpec) -> tuple[str, 
         return None if lipschitz.kind == "none" else ("kind", what)
     if not lipschitz.proves_gap or critic.steepens is None:
         return None
-    remedy = "use kind: mlp without norm, dropout or residual, and activation: maxmin"
+    remedy = "use kind: mlp without dropout or residual, or conv with kernel: 2; without norm, and activation: maxmin"
     return critic.steepens, f"can't have slope 1 under {lipschitz.kind}; {remedy}"
 
 

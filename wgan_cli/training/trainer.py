@@ -26,7 +26,7 @@ class Trainer:
     def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
         """Raises `WganError` if the data can't be loaded or does not fit. Writes nothing."""
         self.config, self.device, self.world, self.step = config, device, world, 0
-        is_eager = config.training.engine == "auto" and config.lipschitz.needs_eager
+        is_eager = config.training.engine == "auto" and not config.lipschitz.is_capturable
         engine = pick_engine("eager" if is_eager else config.training.engine, device, world)
         self._share = world.share(config.training.batch_size)
         self.streams = Streams(config.seed, device)
