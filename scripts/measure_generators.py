@@ -48,8 +48,8 @@ def seeds(count: int) -> range:
     return range(FIRST_SEED, FIRST_SEED + count)
 
 
-def of_normal(run: LoadedRun) -> Figures:
-    data, values = run.config.data, 20_000
+def of_normal(run: LoadedRun, values: int = 20_000) -> Figures:
+    data = run.config.data
 
     def distance(x: Tensor) -> float:
         return wasserstein_1d_normal(x, data.mean, data.std).item()

@@ -4,7 +4,7 @@
 
 Each run keeps the checkpoints of all grids. From the figures that it logged, the script finds the iteration that
 `best.pt` holds at the end, and where a run with `training.patience` would have ended. Then it measures other samples of
-every checkpoint: the Fréchet distance of 10,000 images, W1 of 20,000 values to the normal, or W1 of 2,500 samples to as
+every checkpoint: the Fréchet distance of 10,000 images, W1 of 500,000 values to the normal, or of 2,500 samples to as
 many real ones. Prints for each run this figure of the kept iteration, of the best one there was and of the last, and
 that of the iteration kept with patience. Learning rates are constant: a run whose rate decays converges at its last
 iteration.
@@ -41,7 +41,7 @@ CONFIGS = {
     "mnist_mlp_gp": ("training.iterations=5000", "output.sample_every=125"),
 }
 """Of each, 40 grids."""
-POINTS = 2500
+NUMBERS, POINTS = 500_000, 2500
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def figure_apart(run: LoadedRun) -> float:
     """What the samples of a checkpoint are measured by."""
     data = run.config.data
     if data.kind == "normal":
-        return measure_generators.of_normal(run)["w1"]
+        return measure_generators.of_normal(run, NUMBERS)["w1"]
     if data.is_image:
         figures = measure_generators.of_classes(run)
         return next(value for name, value in figures.items() if name.startswith("frechet/"))

@@ -294,9 +294,15 @@ def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(figures, allow_nan=False))
         return
-    width = max(map(len, figures))
+    ends = {name for name in figures if name.endswith(("_ci_low", "_ci_high"))}
+    width = max(len(name) for name in figures if name not in ends)
     for name, value in figures.items():
-        typer.echo(f"{name:{width}}  {f'{value:.6g}' if isinstance(value, float) else value}")
+        if name in ends:
+            continue
+        text = f"{value:.6g}" if isinstance(value, float) else value
+        if f"{name}_ci_low" in ends:
+            text = f"{text:<11}  {figures[f'{name}_ci_low']:.6g} to {figures[f'{name}_ci_high']:.6g}"
+        typer.echo(f"{name:{width}}  {text}")
 
 
 @app.command()

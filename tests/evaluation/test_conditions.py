@@ -67,7 +67,9 @@ def test_the_share_of_samples_of_the_class_asked_for() -> None:
     found, real = torch.tensor([0, 1, 2, 3, 0, 0, 0, 0]), torch.tensor([0, 1, 2, 3, 1, 2, 0, 0])
     asked = torch.eye(4)[torch.tensor([0, 1, 2, 3, 1, 2, 0, 3])]
     shares = {"condition/accuracy": 5 / 8, "condition/accuracy_floor": 7 / 8}
-    assert asked_class_share(lambda samples: samples, found, real, asked) == shares
+    figures = asked_class_share(lambda samples: samples, found, real, asked)
+    assert {name: value for name, value in figures.items() if "_ci_" not in name} == shares
+    assert figures["condition/accuracy_ci_low"] < 5 / 8 < figures["condition/accuracy_ci_high"]
     assert asked_class_share(lambda samples: samples, found, real, None) == {}
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +13,51 @@ from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation import figures
-from wgan_cli.evaluation.figures import closest, critic_figures, evaluate, set_distances
+from wgan_cli.evaluation.figures import (
+    closest,
+    critic_figures,
+    entropic_divergence,
+    evaluate,
+    exact_w1,
+    set_distances,
+    sliced_w1,
+)
 from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.measures.classifier import Classifier
 from wgan_cli.measures.fidelity import class_figures
+from wgan_cli.measures.statistic import Statistic
 from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
 from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run
 
 CPU = torch.device("cpu")
+Distance = Callable[[torch.Tensor, torch.Tensor], Statistic]
 
 
 def test_sets_of_images_are_apart_by_their_shift() -> None:
     torch.manual_seed(0)
     images = torch.rand(40, 1, 8, 8)
-    found = set_distances(images + 0.5, images)
+    found = set_distances(images + 0.5, images, images + 0.25)
     assert found["truth/w1"] == pytest.approx(0.5 * 8, rel=1e-4)
+    assert found["truth/w1_floor"] == pytest.approx(0.25 * 8, rel=1e-4)
     assert found["truth/sinkhorn_divergence"] == pytest.approx(0.5 * 8, rel=0.02)
     assert 0 < found["truth/sliced_w1"] < found["truth/w1"]
+
+
+def one_normal(seed: int, shift: float = 0.0) -> torch.Tensor:
+    return torch.randn(150, 3, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+@pytest.mark.parametrize("distance", [partial(exact_w1, "w1"), sliced_w1, entropic_divergence])
+def test_intervals_of_distances_are_as_wide_as_distances_of_new_samples_vary(distance: Distance) -> None:
+    """Those of potentials take them as given, which is right to first order."""
+    values = [next(iter(distance(one_normal(2 * i, 1.0), one_normal(2 * i + 1)).figures().values())) for i in range(60)]
+    spread = torch.tensor(values).std().item()
+    widths = []
+    for i in range(5):
+        found = list(distance(one_normal(2 * i, 1.0), one_normal(2 * i + 1)).with_intervals().values())
+        widths.append((found[2] - found[1]) / (2 * 1.96))
+    assert sum(widths) / 5 == pytest.approx(spread, rel=0.25)
 
 
 def test_the_critic_is_measured_on_both_splits() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from wgan_cli.measures.fidelity import beside_floor, frechet, manifold_figures
+from wgan_cli.measures.fidelity import frechet, overlap
 from wgan_cli.transport import costs
 
 
@@ -39,40 +39,35 @@ def by_scipy(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
 @given(st.integers(6, 60), st.integers(6, 60), st.integers(1, 5), st.floats(-1, 1))
 def test_overlap_is_that_of_the_definitions(count: int, others: int, dim: int, shift: float) -> None:
     fake, real = points(count, dim, 1).double() + shift, points(others, dim, 2).double()
-    assert manifold_figures(fake, real) == pytest.approx(by_scipy(fake.numpy(), real.numpy()))
+    assert overlap(fake, real).figures() == pytest.approx(by_scipy(fake.numpy(), real.numpy()))
 
 
 def test_many_points_are_measured_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "PIECE", 700 * 2100)
     fake, real = points(2500, 3, 1), points(2100, 3, 2)
-    assert manifold_figures(fake, real) == pytest.approx(by_scipy(fake.numpy(), real.numpy()), abs=2e-3)
+    assert overlap(fake, real).figures() == pytest.approx(by_scipy(fake.numpy(), real.numpy()), abs=2e-3)
 
 
 def test_a_lost_mode_costs_recall_and_coverage_but_no_precision() -> None:
     far = torch.tensor([100.0, 0.0])
     real = torch.cat([points(500, seed=1), points(500, seed=2) + far])
-    found = manifold_figures(points(1000, seed=3), real)
+    found = overlap(points(1000, seed=3), real).figures()
     assert found["fidelity/precision"] > 0.95
     assert found["fidelity/recall"] == pytest.approx(0.5, abs=0.03)
     assert found["fidelity/coverage"] < 0.52
-    stray = manifold_figures(torch.cat([real + 1e-3 * points(1000, seed=4), points(1000) - far]), real)
+    stray = overlap(torch.cat([real + 1e-3 * points(1000, seed=4), points(1000) - far]), real).figures()
     assert stray["fidelity/precision"] == pytest.approx(0.5, abs=0.03)
     assert stray["fidelity/recall"] > 0.95
     assert stray["fidelity/density"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_six_points_are_the_least() -> None:
-    manifold_figures(points(6), points(6))
+    overlap(points(6), points(6))
     with pytest.raises(ValueError, match="more than 5 samples"):
-        manifold_figures(points(6), points(5))
+        overlap(points(6), points(5))
 
 
 def test_the_frechet_distance_of_a_shift_is_its_square() -> None:
     x = points(500, 3)
     assert frechet(x, x + 2) == pytest.approx(12, rel=1e-5)
     assert frechet(x, x) == pytest.approx(0, abs=1e-6)
-
-
-def test_a_floor_stands_beside_each_figure() -> None:
-    figures = beside_floor(lambda x, y: {"gap": (x - y).mean().item()}, points(3) * 0 + 5, points(3) * 0, points(3) * 0)
-    assert figures == {"gap": 5, "gap_floor": 0}

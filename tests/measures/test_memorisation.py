@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wgan_cli.measures.memorisation import Nearest, memorisation_figures
+from wgan_cli.measures.memorisation import Nearest, memorisation
 
 
 def images(count: int, seed: int) -> Tensor:
@@ -16,7 +16,7 @@ TRAINING, HELD_OUT = images(3000, 0), images(1000, 1)
 
 def figures(samples: Tensor) -> dict[str, float]:
     parts = TRAINING.split(700)
-    return memorisation_figures(Nearest.among(parts, samples), Nearest.among(parts, HELD_OUT))
+    return memorisation(Nearest.among(parts, samples), Nearest.among(parts, HELD_OUT)).figures()
 
 
 def test_the_nearest_is_the_nearest_of_all_parts() -> None:
@@ -47,12 +47,12 @@ def test_copies_are_counted(share: float) -> None:
 
 def test_copies_are_found_far_from_the_origin() -> None:
     far = [part + 1e4 for part in TRAINING.split(700)]
-    found = memorisation_figures(Nearest.among(far, TRAINING[:200] + 1e4), Nearest.among(far, HELD_OUT + 1e4))
+    found = memorisation(Nearest.among(far, TRAINING[:200] + 1e4), Nearest.among(far, HELD_OUT + 1e4)).figures()
     assert found["memorisation/copies"] == 1
 
 
 def test_copies_are_seen_where_held_out_samples_are_copies_too() -> None:
     repeated = torch.cat([HELD_OUT[:900], TRAINING[:100]])
     nearest, heldout = (Nearest.among([TRAINING], samples) for samples in (TRAINING[500:700], repeated))
-    found = memorisation_figures(nearest, heldout)
+    found = memorisation(nearest, heldout).figures()
     assert (found["memorisation/copies"], found["memorisation/copies_floor"]) == (1, 0.1)

@@ -1,6 +1,5 @@
 """How close generated samples are to real ones in a space of features, and how much of the real ones they cover."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,16 +7,9 @@ from torch import Tensor
 
 from wgan_cli import transport
 from wgan_cli.measures.classifier import Classifier
+from wgan_cli.measures.statistic import Figures, Statistic, beside_floor
 from wgan_cli.networks.base import in_batches
 from wgan_cli.transport.costs import distances, in_pieces
-
-Figures = dict[str, float]
-
-
-def beside_floor(measure: Callable[[Tensor, Tensor], Figures], fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Each figure between `fake` and `real`, followed by its floor: the figure between `other` and `real`."""
-    found, floor = measure(fake, real), measure(other, real)
-    return {key: value for name in found for key, value in ((name, found[name]), (f"{name}_floor", floor[name]))}
 
 
 def frechet(x: Tensor, y: Tensor) -> float:
@@ -34,11 +26,16 @@ def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Ten
     name = f"frechet/{classifier.name}"
     features = [in_batches(classifier.features, samples) for samples in (fake, real, other)]
     figures = {f"accuracy/{classifier.name}": classifier.accuracy}
-    figures |= beside_floor(lambda x, y: {name: frechet(x, y)}, *features)
+    figures |= beside_floor(lambda x, y: Statistic(lambda a, b: {name: frechet(a, b)}, (x, y)), *features)
     scores = in_batches(classifier.head, features[0])
-    shares = scores.argmax(1).bincount(minlength=scores.shape[1]) / len(fake)
-    figures |= {f"class_share/{label}": share for label, share in enumerate(shares.tolist())}
-    return figures | {"class_share/least": shares.min().item(), "class_share/greatest": shares.max().item()}
+    return figures | Statistic(lambda classes: _shares(classes, scores.shape[1]), [scores.argmax(1)]).with_intervals()
+
+
+def _shares(classes: Tensor, count: int) -> Figures:
+    """Of each of `count` classes among the samples of these classes (N,)."""
+    shares = (classes.bincount(minlength=count) / len(classes)).tolist()
+    figures = {f"class_share/{label}": share for label, share in enumerate(shares)}
+    return figures | {"class_share/least": min(shares), "class_share/greatest": max(shares)}
 
 
 PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5
@@ -71,23 +68,27 @@ class _Balls:
         return torch.cat(counts), holds
 
 
-def manifold_figures(fake: Tensor, real: Tensor) -> Figures:
+def overlap(fake: Tensor, real: Tensor) -> Statistic:
     """How far two sets of points (N, D) and (M, D) overlap, by balls around each to a near neighbour of its own set.
 
     Of Kynkäänniemi et al. (2019): `precision`, the share of generated points within a ball of a real one, and `recall`,
     the share of real points within a ball of a generated one. Of Naeem et al. (2020): `density`, the mean number of
     real balls that hold a generated point, by their expected number, and `coverage`, the share of real balls that hold
-    any. Larger is better; `density` may exceed 1. Compare with their floors, which are not 1. Raises ValueError for
-    sets of fewer than 6 points.
+    any. Larger is better; `density` may exceed 1. Compare with their floors, which are not 1. Intervals take the balls
+    as given. Raises ValueError for sets of fewer than 6 points.
     """
     if min(len(fake), len(real)) <= DENSITY_NEIGHBOURS:
         raise ValueError(f"precision and density need more than {DENSITY_NEIGHBOURS} samples in each set")
     held, _ = _Balls.around(real, PRECISION_NEIGHBOURS).holding(fake)
     recalled, _ = _Balls.around(fake, PRECISION_NEIGHBOURS).holding(real)
     counts, covered = _Balls.around(real, DENSITY_NEIGHBOURS).holding(fake)
-    return {
-        "fidelity/precision": (held > 0).double().mean().item(),
-        "fidelity/recall": (recalled > 0).double().mean().item(),
-        "fidelity/density": counts.double().mean().item() / DENSITY_NEIGHBOURS,
-        "fidelity/coverage": covered.double().mean().item(),
-    }
+    of_fake = torch.stack([(held > 0).double(), counts.double() / DENSITY_NEIGHBOURS], 1)
+    of_real = torch.stack([(recalled > 0).double(), covered.double()], 1)
+    return Statistic(_overlap_figures, (of_fake, of_real))
+
+
+def _overlap_figures(of_fake: Tensor, of_real: Tensor) -> Figures:
+    precision, density = of_fake.mean(0).tolist()
+    recall, coverage = of_real.mean(0).tolist()
+    figures = {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
+    return {f"fidelity/{name}": value for name, value in figures.items()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgan_cli.measures.statistic import Figures, Statistic
 from wgan_cli.transport.costs import in_pieces
 
 
@@ -42,16 +43,20 @@ class Nearest:
         )
 
 
-def memorisation_figures(fake: Nearest, heldout: Nearest) -> dict[str, float]:
+def memorisation(fake: Nearest, heldout: Nearest) -> Statistic:
     """Distances of generated samples to their nearest training samples, beside those of held-out samples.
 
     `memorisation/nearest` is the median. `memorisation/copies` is the share of generated samples that are as near to a
     training sample as the nearest 1 % of held-out samples are: about 1 % for a perfect generator, more if it
     copies, or if its samples stay where training samples are dense.
     """
-    limit = heldout.distances.double().quantile(0.01)
+    return Statistic(_memorisation_figures, (fake.distances, heldout.distances))
+
+
+def _memorisation_figures(fake: Tensor, heldout: Tensor) -> Figures:
+    limit = heldout.double().quantile(0.01)
     figures = {}
-    for end, nearest in (("", fake), ("_floor", heldout)):
-        figures[f"memorisation/nearest{end}"] = nearest.distances.median().item()
-        figures[f"memorisation/copies{end}"] = (nearest.distances <= limit).double().mean().item()
+    for end, distances in (("", fake), ("_floor", heldout)):
+        figures[f"memorisation/nearest{end}"] = distances.median().item()
+        figures[f"memorisation/copies{end}"] = (distances <= limit).double().mean().item()
     return figures
