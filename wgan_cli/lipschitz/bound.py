@@ -63,8 +63,13 @@ def proved(
     if not gap_counts:
         return lower_bound(flat[0], scores, flat[1], slope, confidence)
     confidence = (1 + confidence) / 2
-    gap = _limit([scores_of(critic, samples) for samples in judged], confidence, anchors=0)
+    gap = gap_bound(critic, judged, confidence)
     return max(gap, lower_bound(flat[0], scores, flat[1], slope, confidence), key=lambda bound: bound.low)
+
+
+def gap_bound(critic: Critic, judged: Sequence[Tensor], confidence: float = CONFIDENCE) -> Bound:
+    """What the gap of a critic of slope at most 1 proves of W1, on samples (N, *shape) that it was not trained on."""
+    return _limit([scores_of(critic, samples) for samples in judged], confidence, anchors=0)
 
 
 def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
