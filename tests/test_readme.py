@@ -29,16 +29,16 @@ def test_the_config_is_the_shipped_one(tmp_path: Path) -> None:
 def test_the_example_of_a_new_dataset_trains_in_one_file(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "wgan_cli", tmp_path / "wgan_cli", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    (tmp_path / "wgan_cli" / "data" / "moons.py").write_text(block("python", "class Moons"))
+    (tmp_path / "wgan_cli" / "data" / "disc.py").write_text(block("python", "class Disc"))
     union = tmp_path / "wgan_cli" / "data" / "__init__.py"
     text = union.read_text().replace(
-        "Data = Annotated[", "from wgan_cli.data.moons import Moons\n\nData = Annotated[Moons | "
+        "Data = Annotated[", "from wgan_cli.data.disc import Disc\n\nData = Annotated[Disc | "
     )
     union.write_text(text)
     code = (
         "import wgan_cli as wgan\n"
         "from wgan_cli.evaluation.figures import evaluate\n"
-        "changes = ['data={kind: moons}', 'training.iterations=20', 'output.log_every=10']\n"
+        "changes = ['data={kind: disc}', 'training.iterations=20', 'output.log_every=10']\n"
         "run = wgan.load_run(wgan.train(wgan.load_config('normal_gp', changes), 'run', device='cpu'), device='cpu')\n"
         "print(tuple(run.sample(range(10)).shape), evaluate(run, 50, 0)['truth/w1'] > 0)\n"
     )
