@@ -54,11 +54,15 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 # --- the textbook loop -------------------------------------------------------------------------------------
 
 
-def textbook(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """The loop of tutorials and popular repositories, one iteration for each `next`."""
-    shape = config.data.sample_shape
-    generator = config.generator.build(config.latent, shape, bounded=config.data.is_bounded).to(device)
-    critic = config.critic.build(shape).to(device)
+def new_generator(config: RunConfig, device: torch.device) -> nn.Module:
+    return config.generator.build(config.latent, config.data.sample_shape, bounded=config.data.is_bounded).to(device)
+
+
+def textbook(config: RunConfig, device: torch.device, generator: nn.Module | None = None) -> Iterator[None]:
+    """The loop of tutorials and popular repositories, one iteration for each `next`; it trains a new generator if none
+    is given."""
+    generator = generator or new_generator(config, device)
+    critic = config.critic.build(config.data.sample_shape).to(device)
     for_generator, for_critic = (_default_optimizer(config, network) for network in (generator, critic))
     batches = _batches(config)
     while True:
