@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from wgan_cli.data import Mnist
+from wgan_cli.data.mnist import Mnist
 from wgan_cli.lipschitz import GradientPenalty, Orthogonal
 from wgan_cli.lipschitz.bound import gap_bound, proved
 from wgan_cli.lipschitz.slope import slopes

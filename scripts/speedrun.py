@@ -32,7 +32,8 @@ from torch import nn
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.data import Dataset, Mnist
+from wgan_cli.data import Dataset
+from wgan_cli.data.mnist import Mnist
 from wgan_cli.devices import pick_device, pick_threads, tune_process
 from wgan_cli.errors import BadInputError
 from wgan_cli.measures.classifier import Classifier, trained_classifier
