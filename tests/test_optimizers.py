@@ -16,9 +16,16 @@ def test_a_spec_builds_the_optimizer_that_it_names(spec: OptimizerSpec) -> None:
     assert group.get("alpha", 0.9) == 0.9
 
 
-@pytest.mark.parametrize(("decay", "expected"), [("constant", [1.0] * 4), ("linear", [1.0, 0.75, 0.5, 0.25])])
-def test_the_learning_rate_decays_once_an_iteration(decay: str, expected: list[float]) -> None:
-    spec = Adam.model_validate({"lr": 1.0, "decay": decay})
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        ({}, [1.0] * 4),
+        ({"decay": "linear"}, [1.0, 0.75, 0.5, 0.25]),
+        ({"decay": "linear", "decay_from": 0.5}, [1.0, 1.0, 1.0, 0.5]),
+    ],
+)
+def test_the_learning_rate_decays_once_an_iteration(decay: dict[str, object], expected: list[float]) -> None:
+    spec = Adam.model_validate({"lr": 1.0, **decay})
     optimizer = spec.build([nn.Parameter(torch.ones(1))])
     rates = []
     for iteration in range(4):
@@ -26,6 +33,11 @@ def test_the_learning_rate_decays_once_an_iteration(decay: str, expected: list[f
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx(expected)
     assert spec.rate(5, 4) >= 0  # a run that goes on past its end never climbs
+
+
+def test_a_constant_rate_decays_from_nowhere() -> None:
+    with pytest.raises(ValidationError, match="decay: linear"):
+        Adam(lr=1.0, decay_from=0.5)
 
 
 def test_a_rate_that_a_graph_reads_changes_in_place() -> None:

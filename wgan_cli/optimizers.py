@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from wgan_cli.spec import Choice, Spec
@@ -18,7 +18,15 @@ class OptimizerSpec(Choice, ABC):
 
     lr: float = Field(gt=0)
     decay: Literal["constant", "linear"] = "constant"
-    """`linear` takes the learning rate to zero over `training.iterations`."""
+    """`linear` takes the learning rate to zero at the end of `training.iterations`."""
+    decay_from: float = Field(default=0.0, ge=0, lt=1)
+    """The share of the iterations that have the full rate, before it decays."""
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> Self:
+        if self.decay_from and not self.decays:
+            raise ValueError("decay_from needs a rate that decays; add decay: linear, or remove decay_from")
+        return self
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
@@ -31,7 +39,10 @@ class OptimizerSpec(Choice, ABC):
 
     def rate(self, iteration: int, iterations: int) -> float:
         """The learning rate after `iteration` of `iterations`. Both networks count iterations, not their own steps."""
-        return self.lr * max(0.0, 1 - iteration / iterations) if self.decay == "linear" else self.lr
+        if self.decay == "constant":
+            return self.lr
+        left = (1 - iteration / iterations) / (1 - self.decay_from)
+        return self.lr * min(1.0, max(0.0, left))
 
     def _first_rate(self, parameters: list[nn.Parameter], capturable: bool) -> float | Tensor:
         return torch.tensor(self.lr, device=parameters[0].device) if capturable else self.lr

@@ -14,7 +14,7 @@ def test_the_average_follows_its_own_formula() -> None:
             network.weight.fill_(float(updates**1.5 % 7))
         average.update_parameters(network)
         weight = network.weight.item()
-        decay = min(0.9, (1 + updates) / (10 + updates))
+        decay = min(0.9, (1 + updates) / (20 + updates))
         expected = weight if expected is None else decay * expected + (1 - decay) * weight
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
     assert expected != weight
