@@ -41,11 +41,13 @@ from wgan_cli.devices import pick_device, pick_threads, tune_process
 from wgan_cli.training.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
+CONV = ("generator={kind: conv, channels: [128, 64, 32]}", "critic={kind: conv, channels: [64, 128]}")
+PAPER = ("training.n_critic=5", "latent.dim=128")
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "mnist_gp mlp": ("mnist_gp", MLP),
+    "mnist_gp mlp": ("mnist_gp", (*MLP, *PAPER)),
     "mnist_clip mlp": ("mnist_clip", MLP),
-    "mnist_gp conv": ("mnist_gp", ()),
-    "mnist_clip conv": ("mnist_clip", ()),
+    "mnist_gp conv": ("mnist_gp", (*CONV, *PAPER)),
+    "mnist_clip conv": ("mnist_clip", CONV),
     "normal512_gp": ("normal512_gp", ()),
     "normal512_clip": ("normal512_clip", ()),
 }
@@ -282,7 +284,7 @@ def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, An
         changed.append(f"critic.channels=[{width}, {2 * width}]")
         changed.append(f"generator.channels=[{2 * width}, {width}, {width // 2}]")
         found = in_a_fresh_process(changed, "mnist_gp", "wgan", device, seconds)
-        rate = found["iterations_per_second"] * batch * load_config("mnist_gp").training.n_critic
+        rate = found["iterations_per_second"] * batch * load_config("mnist_gp", changed).training.n_critic
         figures = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
         yield figures | {"images_per_second": rate, "peak_memory_mb": found["peak_memory_mb"]}
 

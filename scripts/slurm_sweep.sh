@@ -6,7 +6,7 @@
 #SBATCH --signal=B:USR1@120
 # Train every run of a sweep file (see sweep.sh) that is not finished, as one Slurm job array:
 #
-#   bash scripts/slurm_sweep.sh SWEEP.txt runs/sweep --config mnist_gp -- --gpus 1 --time 2:00:00
+#   bash scripts/slurm_sweep.sh SWEEP.txt runs/sweep --config mnist_mlp_gp -- --gpus 1 --time 2:00:00
 #
 # What follows the folder is for `wgan train`, what follows `--` for sbatch. The same line again submits what is left.
 set -euo pipefail

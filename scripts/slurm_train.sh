@@ -7,7 +7,7 @@
 # Train one run on Slurm, on one node or many, until it is done, however often the job is stopped:
 #
 #   sbatch --nodes 2 --ntasks-per-node 4 --gpus-per-node 4 --time 4:00:00 \
-#       scripts/slurm_train.sh --config mnist_gp --out runs/digits --set training.batch_size=512
+#       scripts/slurm_train.sh --config mnist_mlp_gp --out runs/digits --set training.batch_size=512
 #
 # Options before the script are sbatch's, those after it `wgan train`'s; --out is needed, --resume is added. Each
 # task is a rank with a share of the batch. Two minutes before the time is up, or when the job is preempted, the

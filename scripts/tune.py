@@ -1,18 +1,18 @@
 """Recipes for image configs, compared after equal seconds of training by two judges.
 
-    python scripts/tune.py mnist_gp --seconds 100 300 900 --seeds 2
-    python scripts/tune.py mnist_gp --seconds 300 --trials shipped "one critic step"
+    python scripts/tune.py mnist_gp --seconds 100 300 900 --seeds 0 1
+    python scripts/tune.py mnist_gp --seconds 300 --trials start "one critic step"
 
-Each trial is a config and changes to it; `TRIALS` holds those that were tried. It is trained anew for each number of
-seconds, so that its rates decay to the end of each: the seconds of one core that a trial may take, evaluation apart,
-are divided by those of its iterations, measured first. Judged are the last weights and the averaged ones: by the
-Fréchet distance that `wgan evaluate` gives, and by that of another classifier (fully connected, of another seed).
+Each trial is a recipe for the data of the config; `TRIALS` holds those that were tried, "as shipped" is the config
+itself. A trial is trained anew for each number of seconds, so that its rates decay to the end of each. The seconds of
+one core, evaluation apart, are divided by those of an iteration, measured first, which gives the iterations. Judged are
+the last weights and the averaged ones: by the Fréchet distance that `wgan evaluate` gives, and by that of another
+classifier (fully connected, of another seed).
 """
 
 import argparse
 import json
 import time
-from pathlib import Path
 
 import torch
 from speedrun import FIRST_SEED, SAMPLES
@@ -21,33 +21,53 @@ from torch import Tensor, nn
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
-from wgan_cli.errors import WganError
+from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
 from wgan_cli.networks.base import in_batches
 from wgan_cli.training.trainer import Trainer
 
+CPU = torch.device("cpu")
+Row = dict[str, float | str]
+
+
+def rates(setting: str) -> list[str]:
+    """The same setting for both optimizers."""
+    return [f"optimizer.{network}.{setting}" for network in ("generator", "critic")]
+
+
+START = [
+    "latent.dim=64",
+    "generator={kind: conv, channels: [64, 32], final: transposed, norm: batch, activation: relu}",
+    "critic={kind: conv, channels: [32, 64], hidden: [256]}",
+    "lipschitz={kind: gp, weight: 10.0}",
+    *(
+        f"optimizer.{net}={{kind: adam, lr: 1.0e-3, betas: [0.5, 0.9], decay: linear}}"
+        for net in ("generator", "critic")
+    ),
+    *("training.batch_size=64", "training.n_critic=2", "training.average=0.999"),
+]
+HELD = rates("decay_from=0.5")
 TRIALS: dict[str, list[str]] = {
-    "shipped": [],
-    "one critic step": ["training.n_critic=1"],
-    "three critic steps": ["training.n_critic=3"],
-    "batch size 128": ["training.batch_size=128"],
-    "rate 5e-4": ["optimizer.generator.lr=5e-4", "optimizer.critic.lr=5e-4"],
-    "rate 2e-3": ["optimizer.generator.lr=2e-3", "optimizer.critic.lr=2e-3"],
-    "critic's rate doubled": ["optimizer.critic.lr=2e-3"],
-    "cosine decay": ["optimizer.generator.decay=cosine", "optimizer.critic.decay=cosine"],
-    "betas 0, 0.9": ["optimizer.generator.betas=[0.0, 0.9]", "optimizer.critic.betas=[0.0, 0.9]"],
-    "weight 1": ["lipschitz.weight=1"],
-    "weight 3": ["lipschitz.weight=3"],
-    "one-sided": ["lipschitz.sided=one"],
-    "no hidden layer": ["critic.hidden=[]"],
-    "wider critic": ["critic.channels=[48, 96]"],
-    "deeper critic": ["critic.channels=[32, 64, 128]", "critic.hidden=[]"],
-    "wider generator": ["generator.channels=[128, 64]"],
-    "layer norm": ["generator.norm=layer"],
-    "no norm": ["generator.norm=none"],
-    "relativistic, r1": ["objective.kind=relativistic", "lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}"],
-    "hinge, spectral": ["objective.kind=hinge", "lipschitz={kind: spectral}"],
+    "as shipped": [],
+    "start": START,
+    "one critic step": [*START, "training.n_critic=1"],
+    "three critic steps": [*START, "training.n_critic=3"],
+    "batch size 128": [*START, "training.batch_size=128"],
+    "rate 2e-3": [*START, *rates("lr=2.0e-3")],
+    "betas 0, 0.9": [*START, *rates("betas=[0.0, 0.9]")],
+    "weight 1": [*START, "lipschitz.weight=1"],
+    "no hidden layer": [*START, "critic.hidden=[]"],
+    "wider generator": [*START, "generator.channels=[128, 64]"],
+    "layer norm": [*START, "generator.norm=layer"],
+    "relativistic, r1": [*START, "objective.kind=relativistic", "lipschitz={kind: r1, weight: 1.0, fake_weight: 1.0}"],
+    "decay from 0.5": [*START, *HELD],
+    "decay from 0.5, betas 0, 0.9": [*START, *HELD, *rates("betas=[0.0, 0.9]")],
+    "decay from 0.5, betas 0, 0.9, batch size 32": [
+        *(*START, *HELD, *rates("betas=[0.0, 0.9]"), "training.batch_size=32"),
+    ],
+    "decay from 0.6, batch size 32": [*START, *rates("decay_from=0.6"), "training.batch_size=32"],
+    "decay from 0.6, batch size 16": [*START, *rates("decay_from=0.6"), "training.batch_size=16"],
 }
 
 
@@ -56,8 +76,9 @@ class Judges:
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
-        first = trained_classifier(dataset, config.data.kind, torch.device("cpu"))
-        assert first is not None and train is not None and test is not None
+        first = trained_classifier(dataset, config.data.kind, CPU)
+        if first is None or train is None or test is None:
+            raise BadInputError(f"{config.data.kind}: has no labels to judge by")
         self._features = {"frechet": first.features, "second": other_classifier(*train)[:-1]}
         self._test = {name: in_batches(features, test[0]) for name, features in self._features.items()}
         self._latents = config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + SAMPLES))
@@ -86,7 +107,7 @@ def other_classifier(images: Tensor, labels: Tensor, epochs: int = 6) -> nn.Sequ
 
 
 def seconds_an_iteration(config: RunConfig, count: int = 40) -> float:
-    trainer = Trainer(config, torch.device("cpu"))
+    trainer = Trainer(config, CPU)
     for _ in range(3):
         trainer.iterate()
     begun = time.process_time()
@@ -95,27 +116,31 @@ def seconds_an_iteration(config: RunConfig, count: int = 40) -> float:
     return (time.process_time() - begun) / count
 
 
-def tried(source: str, changes: list[str], seconds: float, judges: Judges | None) -> tuple[dict[str, float], Judges]:
-    """The iterations that these seconds allow, and the distances after them."""
+def tried(source: str, changes: list[str], seconds: float, judges: Judges | None) -> tuple[list[Row], Judges]:
+    """The distances at an eighth, a quarter, half and the end of the iterations that these seconds allow."""
     cost = seconds_an_iteration(load_config(source, changes))
-    config = load_config(source, [*changes, f"training.iterations={max(1, round(seconds / cost))}"])
-    trainer = Trainer(config, torch.device("cpu"))
+    config = load_config(source, [*changes, f"training.iterations={max(8, round(seconds / cost))}"])
+    trainer = Trainer(config, CPU)
     judges = judges or Judges(trainer.dataset, config)
-    begun = time.process_time()
-    for _ in range(config.training.iterations):
-        trainer.iterate()
-    row: dict[str, float] = {"iterations": config.training.iterations, "took": round(time.process_time() - begun)}
-    row.update({f"{name}, raw": value for name, value in judges(trainer.networks.generator.eval()).items()})
-    if config.training.average is not None:
-        row.update({f"{name}, averaged": value for name, value in judges(trainer.networks.sampler).items()})
-    return row, judges
+    iterations, took, rows = config.training.iterations, 0.0, []
+    for mark in (iterations // 8, iterations // 4, iterations // 2, iterations):
+        begun = time.process_time()
+        while trainer.step < mark:
+            trainer.iterate()
+        took += time.process_time() - begun
+        row: Row = {"iteration": mark, "took": round(took)}
+        row.update({f"{name}, raw": value for name, value in judges(trainer.networks.generator).items()})
+        if config.training.average is not None:
+            row.update({f"{name}, averaged": value for name, value in judges(trainer.networks.sampler).items()})
+        rows.append(row)
+    return rows, judges
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--seconds", type=float, nargs="+", default=[100.0, 300.0, 900.0], help="of one core")
-    parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--trials", nargs="+", choices=TRIALS, metavar="NAME", default=list(TRIALS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="for every trial")
     options = parser.parse_args()
@@ -125,14 +150,13 @@ def main() -> None:
         for seed in options.seeds:
             for name in options.trials:
                 changes = [*options.overrides, *TRIALS[name], f"seed={seed}"]
-                row: dict[str, object] = {"config": Path(options.config).stem, "trial": name}
-                row.update(seconds=seconds, seed=seed)
+                trial = {"trial": name, "seconds": seconds, "seed": seed}
                 try:
-                    found, judges = tried(options.config, changes, seconds, judges)
-                    row.update(found)
+                    rows, judges = tried(options.config, changes, seconds, judges)
                 except WganError as error:  # a recipe that diverges is a result too
-                    row["failed"] = str(error)
-                print(json.dumps(row), flush=True)
+                    rows = [{"failed": str(error)}]
+                for row in rows:
+                    print(json.dumps({**trial, **row}), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from wgan_cli.data.mnist import Mnist
 from wgan_cli.training.signals import Signals
 
 TINY_MNIST = (
-    "--set=generator.channels=[8, 4, 2]",
-    "--set=critic.channels=[4, 8]",
+    "--set=generator={kind: conv, channels: [8, 4, 2]}",
+    "--set=critic={kind: conv, channels: [4, 8]}",
     "--set=training.batch_size=16",
     "--set=training.n_critic=2",
 )

@@ -34,7 +34,15 @@ def cases(mnist: Path) -> Iterator[tuple[str, RunConfig]]:
     """Names and configs: the package's strategies on networks of both kinds, relativistic pairs, and
     conditions of both kinds, one of data that is streamed."""
     mlp = ("normal_gp", (*SMALL, "generator.hidden=[8]", "critic.hidden=[8, 8]", "critic.norm=layer"))
-    conv = ("mnist_gp", (*SMALL, "generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}"))
+    conv = (
+        "mnist_gp",
+        (
+            *SMALL,
+            "generator={kind: conv, channels: [4, 2, 1]}",
+            "critic={kind: conv, channels: [2, 4]}",
+            f"data.root={mnist}",
+        ),
+    )
     for strategy in STRATEGIES:
         for name, changes in (mlp, conv):
             yield f"{name} {strategy}", load_config(name, [*changes, f"lipschitz={strategy}"])

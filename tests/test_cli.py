@@ -79,9 +79,9 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(wgan: Wgan) -> None:
     result = wgan("train", "--config", "mnist_gp", "--dry-run", "--set", "seed=5", "--out", "run")
     assert result.code == 0
     assert yaml.safe_load(result.out)["seed"] == 5
-    critic = 16 * 64 + 64 + 64 * 16 * 128 + 128 + 128 * 7 * 7 + 1
-    assert f"# critic: {critic:,} parameters, 64x1x28x28 -> 64" in result.out
-    assert "parameters, 64x128 -> 64x1x28x28" in result.out
+    critic = (16 + 1) * 32 + (32 * 16 + 1) * 64 + (64 * 7 * 7 + 1) * 256 + 256 + 1
+    assert f"# critic: {critic:,} parameters, 32x1x28x28 -> 32" in result.out
+    assert "parameters, 32x64 -> 32x1x28x28" in result.out
     assert not list(Path().iterdir())
 
 

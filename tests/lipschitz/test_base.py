@@ -16,7 +16,12 @@ from wgan_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PLAIN = ("generator.hidden=[8]", "critic.hidden=[8]", "training.batch_size=8", "training.n_critic=2")
-IMAGES = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", "training.batch_size=8", "training.n_critic=2")
+IMAGES = (
+    "generator={kind: conv, channels: [4, 2, 1]}",
+    "critic={kind: conv, channels: [2, 4]}",
+    "training.batch_size=8",
+    "training.n_critic=2",
+)
 
 
 class Nothing(LipschitzSpec):

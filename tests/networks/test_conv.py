@@ -53,6 +53,6 @@ def test_hidden_layers_see_the_whole_sample() -> None:
 def test_hidden_layers_are_read_from_a_config_and_checked() -> None:
     config = load_config("mnist_gp", ["critic.hidden=[16, 8]"])
     linear = [layer for layer in config.critic.build((1, 28, 28)) if isinstance(layer, nn.Linear)]
-    assert [(layer.in_features, layer.out_features) for layer in linear] == [(128 * 49, 16), (16, 8), (8, 1)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(64 * 49, 16), (16, 8), (8, 1)]
     with pytest.raises(BadInputError, match=r"critic\.hidden"):
         load_config("mnist_gp", ["critic.hidden=[0]"])

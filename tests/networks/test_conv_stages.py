@@ -157,7 +157,7 @@ class _Fields(DataSpec):
 
 @pytest.mark.parametrize("shape", [(2, 16), (1, 8, 8, 8)])
 def test_series_and_volumes_train(shape: tuple[int, ...]) -> None:
-    changes = ["generator.channels=[8, 4, 4]", "critic={kind: conv, channels: [4, 8], norm: instance}"]
+    changes = ["generator={kind: conv, channels: [8, 4, 4]}", "critic={kind: conv, channels: [4, 8], norm: instance}"]
     config = load_config("mnist_gp", [*changes, "training.batch_size=4"]).model_copy(
         update={"data": _Fields(shape=shape)}
     )
@@ -254,4 +254,4 @@ def test_both_forms_at_once_are_refused() -> None:
     with pytest.raises(BadInputError, match=r"generator\.channels: must have at least one number"):
         load_config("mnist_gp", ["generator.channels=[]"])
     with pytest.raises(BadInputError, match=r"critic\.channels\.1: must be greater than or equal to 1, but is 0"):
-        load_config("mnist_gp", ["critic.channels=[4, 0]"])
+        load_config("mnist_gp", ["critic={kind: conv, channels: [4, 0]}"])

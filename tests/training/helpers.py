@@ -28,7 +28,11 @@ def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunC
 
 def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
     """One of `CASES` or `ORTHOGONAL`: convolutions train on the images in `mnist`, the others on a normal."""
-    conv = ("generator.channels=[4, 2, 1]", "critic.channels=[2, 4]", f"data.root={mnist}")
+    conv = (
+        "generator={kind: conv, channels: [4, 2, 1]}",
+        "critic={kind: conv, channels: [2, 4]}",
+        f"data.root={mnist}",
+    )
     sorting = "critic.activation=maxmin"
     name, changes = {
         "conv": ("mnist_gp", conv),
