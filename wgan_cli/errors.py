@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     DONE = 0
     RUN_FAILED = 1
     BAD_INPUT = 2  # a bad command or config: nothing was touched
-    DIVERGED = 3  # training is no longer finite; the last good checkpoint was kept
+    DIVERGED = 3  # training is no longer finite; checkpoints of before are kept
     STOPPED = 75  # stopped by a signal with the state saved: run the same line again
 
 

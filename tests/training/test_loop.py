@@ -170,11 +170,31 @@ def test_divergence_stops_with_its_own_code_and_keeps_the_last_good_checkpoint(t
     with pytest.raises(WganError, match=r"diverged: .* at iteration \d+") as caught:
         train_run(blown_up, CPU, out=tmp_path / "run", name="x")
     assert caught.value.exit_code == ExitCode.DIVERGED
-    for path in checkpoints(tmp_path / "run"):
+    saved = checkpoints(tmp_path / "run")
+    kept = f"The checkpoint of iteration {int(saved[0].stem)} is kept" if saved else "No checkpoint was saved before"
+    assert str(caught.value).endswith(kept)
+    for path in saved:
         state = torch.load(path, weights_only=True)
         assert all(value.isfinite().all() for net in ("generator", "critic") for value in state[net].values())
     for line in metrics(tmp_path / "run"):
         assert all(math.isfinite(value) for value in line.values())
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_divergence_tells_whether_a_checkpoint_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    config = quick("normal_gp", f"output.checkpoint_every={1 if saved else 1000}", "output.sample_every=1000")
+
+    def check_finite(trainer: Trainer) -> None:
+        if trainer.step == 2:
+            raise trainer.diverged("a weight is not finite")
+
+    monkeypatch.setattr(Trainer, "check_finite", check_finite)
+    with pytest.raises(WganError, match="diverged: a weight is not finite at iteration 2") as caught:
+        train_run(config, CPU, out=tmp_path / "run", name="x")
+    assert ("The checkpoint of iteration 1 is kept" in str(caught.value)) is saved
+    assert ("No checkpoint was saved before" in str(caught.value)) is not saved
 
 
 @pytest.mark.parametrize("overrides", [("output.log_every=1000", "output.sample_every=1"), ("output.log_every=1",)])

@@ -15,7 +15,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.devices import deterministic_kernels, pick_threads, tuned_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.runs.checkpoints import read_newest
+from wgan_cli.runs.checkpoints import checkpoints, read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.readers import holds_run, read_threads
 from wgan_cli.training.distributed import ALONE, World
@@ -72,10 +72,19 @@ def train_run(
             if _is_out_of_memory(error):
                 raise _out_of_memory(device) from error
             raise
+        except WganError as error:
+            if error.exit_code != ExitCode.DIVERGED:
+                raise
+            raise WganError(f"{error}. {_kept(path)}", error.exit_code) from error
         except OSError as error:
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
     return path
+
+
+def _kept(path: Path) -> str:
+    found = checkpoints(path)
+    return f"The checkpoint of iteration {int(found[0].stem)} is kept" if found else "No checkpoint was saved before"
 
 
 def _execution(trainer: Trainer) -> str:

@@ -166,8 +166,7 @@ class Trainer:
     def diverged(self, what: str) -> WganError:
         """The error that ends a diverged run; `what` is not finite."""
         return WganError(
-            f"diverged: {what} at iteration {self.step}; the last good checkpoint is kept. Lower the learning rates, "
-            "or look at lipschitz",
+            f"diverged: {what} at iteration {self.step}. Lower the learning rates, or look at lipschitz",
             ExitCode.DIVERGED,
         )
 
