@@ -131,3 +131,11 @@ def test_the_critic_that_proves_most_is_chosen() -> None:
     blind, seeing = (quick.model_copy(update={"critic": McShaneCritic(anchors=count)}) for count in (1, 64))
     for fits in ((blind, seeing), (seeing, blind)):
         assert best_fitted(x, y, fits, seed=0).fit == seeing
+
+
+def test_a_critic_that_mixes_samples_is_refused_under_the_penalty(tmp_path: Path) -> None:
+    (tmp_path / "critic.yaml").write_text("critic: {kind: mlp, norm: batch}\n")
+    with pytest.raises(BadInputError, match=r"critic\.yaml:1: critic\.norm: batch mixes the samples of a batch"):
+        load_fits(str(tmp_path / "critic.yaml"))
+    (tmp_path / "critic.yaml").write_text("critic: {kind: mlp, norm: batch}\nlipschitz: {kind: clip, bound: 0.1}\n")
+    assert load_fits(str(tmp_path / "critic.yaml"))[0].critic.mixes_samples

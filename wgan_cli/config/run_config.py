@@ -12,7 +12,7 @@ from wgan_cli.conditions import Condition
 from wgan_cli.data import Data, Dataset
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.networks import Critic, Generator, Latent
-from wgan_cli.networks.pair import Networks, proves_gap, steepness_fault
+from wgan_cli.networks.pair import Networks, proves_gap, pairing_fault
 from wgan_cli.objectives import Objective, Wasserstein
 from wgan_cli.optimizers import Optimizers
 from wgan_cli.spec import Spec
@@ -149,13 +149,7 @@ class RunConfig(Spec):
                 getattr(self, name).check_shape(self.sample_shape)
             except ValueError as error:
                 yield (name, "kind"), str(error)
-        if self.critic.mixes_samples and self.lipschitz.per_sample:
-            yield (
-                ("critic", self.critic.mixes_samples),
-                f"batch mixes the samples of a batch, but {self.lipschitz.kind} needs per-sample gradients; "
-                "use layer or none",
-            )
-        fault = steepness_fault(self.critic, self.lipschitz)
+        fault = pairing_fault(self.critic, self.lipschitz)
         if fault is not None:
             yield ("critic", fault[0]), fault[1]
         batch = self.training.batch_size

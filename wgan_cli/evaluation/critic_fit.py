@@ -16,7 +16,7 @@ from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, McShaneCritic, MlpCritic
 from wgan_cli.networks.average import averaged
-from wgan_cli.networks.pair import build_critic, proves_gap, steepness_fault
+from wgan_cli.networks.pair import build_critic, proves_gap, pairing_fault
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
 from wgan_cli.spec import Spec
@@ -45,8 +45,8 @@ class CriticFit(Spec):
     needs."""
 
     @model_validator(mode="after")
-    def _check_slope(self) -> Self:
-        fault = steepness_fault(self.critic, self.lipschitz)
+    def _check_pairing(self) -> Self:
+        fault = pairing_fault(self.critic, self.lipschitz)
         if fault is not None:
             raise ValueError(f"critic.{fault[0]}: {fault[1]}")
         return self

@@ -20,8 +20,11 @@ def build_critic(spec: CriticSpec, lipschitz: LipschitzSpec, shape: Shape) -> nn
     return lipschitz.attach(spec.build(shape))
 
 
-def steepness_fault(critic: CriticSpec, lipschitz: LipschitzSpec) -> tuple[str, str] | None:
-    """The key of a critic whose strategy and slope don't go together, and what to do; None if they do."""
+def pairing_fault(critic: CriticSpec, lipschitz: LipschitzSpec) -> tuple[str, str] | None:
+    """The key of a critic that its strategy can't hold, and what to do; None if they go together."""
+    if critic.mixes_samples and lipschitz.per_sample:
+        what = f"batch mixes the samples of a batch, but {lipschitz.kind} needs per-sample gradients; use layer or none"
+        return critic.mixes_samples, what
     if critic.slope_one:
         what = "has slope at most 1 by construction; use lipschitz.kind: none"
         return None if lipschitz.kind == "none" else ("kind", what)
