@@ -12,7 +12,7 @@ from wgan_cli.conditions import Condition
 from wgan_cli.data import Data, Dataset
 from wgan_cli.lipschitz import Lipschitz
 from wgan_cli.networks import Critic, Generator, Latent
-from wgan_cli.networks.pair import Networks, proves_gap, pairing_fault
+from wgan_cli.networks.pair import Networks, pairing_fault, proves_gap
 from wgan_cli.objectives import Objective, Wasserstein
 from wgan_cli.optimizers import Optimizers
 from wgan_cli.spec import Spec

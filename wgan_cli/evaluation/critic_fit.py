@@ -16,7 +16,7 @@ from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, McShaneCritic, MlpCritic
 from wgan_cli.networks.average import averaged
-from wgan_cli.networks.pair import build_critic, proves_gap, pairing_fault
+from wgan_cli.networks.pair import build_critic, pairing_fault, proves_gap
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
 from wgan_cli.spec import Spec
