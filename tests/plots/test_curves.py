@@ -19,10 +19,12 @@ def test_runs_are_drawn_together_with_a_legend_and_their_targets() -> None:
         curves("one", Normal(mean=3.0), critic__gap=0.5, samples__mean=2.9, critic__penalty=0.0),
         curves("other", Normal(mean=3.0), critic__gap=0.7, samples__mean=3.1, critic__penalty=0.0),
     ]
-    panels = {axes.get_title(): axes for axes in curves_figure(runs).axes}
+    figure = curves_figure(runs)
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "other"]
     assert len(panels) == 3  # the gap, the mean, the densities: nobody has a penalty
     mean = panels["mean of generated values"]
-    assert [text.get_text() for text in mean.get_legend().get_texts()] == ["one", "other", "target"]
+    assert [text.get_text() for text in mean.get_legend().get_texts()] == ["target"]
     assert [3.0, 3.0] in [list(line.get_ydata()) for line in mean.lines]
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels.values())
 
@@ -37,3 +39,29 @@ def test_grids_are_shown_through_time() -> None:
     figure = curves_figure([curves("digits", Mnist(), critic__gap=1.0)])
     strip = figure.axes[-1]
     assert [text.get_text() for text in strip.texts] == [f"iteration {step}" for step in (1, 3, 5, 6, 8)]
+
+
+def test_a_single_truth_is_seen_beside_its_floor() -> None:
+    lines = [{"step": float(step), "critic/w1": 1.0} for step in range(1, 41)]
+    lines[-1] |= {"truth/w1": 0.5, "truth/w1_floor": 0.2, "frechet/mnist-cnn": 7.0, "frechet/mnist-cnn_floor": 1.0}
+    figure = curves_figure([RunCurves("one", lines, Mnist(), None, {})])
+    w1, frechet = figure.axes
+    assert frechet.get_title() == "Fréchet distance by mnist-cnn"
+    for axes, value, floor in ((w1, 0.5, 0.2), (frechet, 7.0, 1.0)):
+        assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"] == [[value]]
+        assert [floor, floor] in [list(line.get_ydata()) for line in axes.lines]
+    assert not figure.legends  # one run needs no name
+
+
+@pytest.mark.parametrize("count", [2, 7, 12, 20])
+def test_runs_have_colours_of_their_own_and_one_legend(count: int) -> None:
+    runs = [curves(f"run {i}", Normal(), critic__gap=0.1 * i + 0.1) for i in range(count)]
+    figure = curves_figure(runs)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == count
+    colours = {line.get_color() for line in legend.get_lines()}
+    assert len(colours) == count
+    below = legend.get_window_extent().y0
+    assert all(axes.get_tightbbox().y1 <= below + 1 for axes in figure.axes)
+    assert all(axes.get_window_extent().height > 100 for axes in figure.axes)

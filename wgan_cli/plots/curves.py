@@ -1,6 +1,6 @@
 """What runs logged over their iterations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
-from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish
+from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish, run_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,8 @@ _PANELS = (
     ("standard deviation of generated values", "value", ("samples/std",)),
 )
 _DASHES = ("-", "--", ":")
+_FEW = 12
+"""Curves of at most so many values have a marker at each: a line alone hides single values."""
 
 
 def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
@@ -53,15 +55,17 @@ def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
-    """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run.
+    """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run,
+    and a grey line for the floor of a truth.
 
     Panels without figures are left out. Runs of plain values also show their density and the target's, runs of
     images a row of grids through time.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     logged = {name for run in runs for line in run.lines for name, value in line.items() if value}
-    panels = [panel for panel in _PANELS if logged.intersection(panel[2])]
+    panels = [panel for panel in (*_PANELS, *_fidelity_panels(logged)) if logged.intersection(panel[2])]
     plain = [run for run in runs if run.samples is not None]
     strips = [run for run in runs if run.data.view != "pooled" and run.grids]
     rows = (len(panels) + bool(plain) + 1) // 2
@@ -76,11 +80,20 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
         _draw_densities(figure.add_subplot(cells[len(panels) // 2, len(panels) % 2]), runs)
     for i, run in enumerate(strips):
         _draw_strip(figure.add_subplot(cells[rows + i, :]), run)
+    if len(runs) > 1:
+        keys = [Line2D([], [], color=colour, label=run.name) for run, colour in _coloured(runs)]
+        figure.legend(handles=keys, loc="outside upper center", ncols=min(len(runs), 4), frameon=False, fontsize=9)
     return figure
 
 
+def _fidelity_panels(logged: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """A panel for each classifier by whose features samples were judged."""
+    kinds = sorted(name for name in logged if name.startswith("frechet/") and not name.endswith("_floor"))
+    return [(f"Fréchet distance by {name.partition('/')[2]}", "distance", (name,)) for name in kinds]
+
+
 def _coloured(runs: Sequence[RunCurves]) -> list[tuple[RunCurves, str]]:
-    return [(run, RUN_COLOURS[i % len(RUN_COLOURS)]) for i, run in enumerate(runs)]
+    return list(zip(runs, run_colours(len(runs)), strict=True))
 
 
 def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs: Sequence[RunCurves]) -> None:
@@ -91,14 +104,28 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
             if not points:
                 continue
             steps, values = zip(*points, strict=True)
-            what = [run.name] * (len(runs) > 1) + [name] * (len(drawn) > 1)
+            marker = "o" if len(points) <= _FEW else None
             axes.plot(steps, values, dash, color=colour, linewidth=0.8, alpha=0.3)
-            axes.plot(steps, smoothed(values), dash, color=colour, linewidth=1.8, label=" ".join(what) or None)
+            axes.plot(steps, smoothed(values), dash, color=colour, linewidth=1.8, marker=marker, markersize=3)
+    if len(drawn) > 1:  # the legend of the figure names the runs
+        for name, dash in zip(drawn, _DASHES, strict=False):
+            axes.plot([], [], dash, color=RUN_COLOURS[0] if len(runs) == 1 else "grey", label=name)
+    for floor in sorted({value for run in runs for name in drawn for value in _last(run, f"{name}_floor")}):
+        axes.axhline(floor, color="grey", linewidth=1, linestyle="-.", label=None if _has(axes, "floor") else "floor")
     for target in {run.data.targets[name] for run in runs for name in drawn if name in run.data.targets}:
-        axes.axhline(target, color=TARGET, linewidth=1, label="target")
+        axes.axhline(target, color=TARGET, linewidth=1, label=None if _has(axes, "target") else "target")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("iteration")
     finish(axes, unit)
+
+
+def _last(run: RunCurves, name: str) -> list[float]:
+    """The last logged value, if there is one."""
+    return [line[name] for line in run.lines if name in line][-1:]
+
+
+def _has(axes: "Axes", label: str) -> bool:
+    return label in axes.get_legend_handles_labels()[1]
 
 
 def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
@@ -106,7 +133,7 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
         if run.samples is None:
             continue
         values = run.samples.flatten().double().cpu().numpy()
-        axes.hist(values, bins=60, density=True, histtype="step", color=colour, linewidth=1.5, label=run.name)
+        axes.hist(values, bins=60, density=True, histtype="step", color=colour, linewidth=1.5)
         draw_target(axes, run.data, values.min(), values.max())
     axes.set_title("density of generated values", fontsize=10)
     axes.set_xlabel("value")

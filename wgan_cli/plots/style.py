@@ -1,6 +1,7 @@
 """What all pictures share: colours, axes, rendering and saving. matplotlib is imported when a picture is drawn."""
 
 import io
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette: colour-blind readers can distinguish them. Black is kept for real samples and targets.
 TARGET, GENERATED = "#000000", "#E69F00"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+
+
+def run_colours(count: int) -> list[str]:
+    """One colour for each of `count` runs: those of `RUN_COLOURS` as far as they go, else hues in equal steps, light
+    and dark in turn, which are all different."""
+    from matplotlib.colors import to_hex
+
+    if count <= len(RUN_COLOURS):
+        return list(RUN_COLOURS[:count])
+    return [to_hex(hsv_to_rgb(i / count, 0.9, 0.55 if i % 2 else 0.9)) for i in range(count)]
 
 
 def check_path(path: Path, option: str) -> None:
