@@ -442,3 +442,23 @@ def test_a_closed_stdout_is_no_success() -> None:
     line = ["sh", "-c", '"$0" -m wgan_cli configs >&-', sys.executable]
     done = subprocess.run(line, stderr=subprocess.PIPE, text=True, env=environment)
     assert (done.returncode, done.stderr) == (1, "wgan: can't write the result to stdout, which is closed\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_one_line(wgan: Wgan, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def read(name: str) -> str:
+        raise error
+
+    monkeypatch.setattr(shipped, "read", read)
+    result = wgan("configs", "normal_gp")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert result.err.startswith("wgan: out of memory; take fewer or smaller samples")
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(wgan: Wgan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(name: str) -> str:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(shipped, "read", read)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        wgan("configs", "normal_gp")

@@ -16,7 +16,7 @@ import typer
 
 from wgan_cli import __version__
 from wgan_cli.config import shipped
-from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 
 # The base class of usage errors. Newer versions of Typer contain their own click, so it is not imported from click.
 _UsageError: Any = typer.BadParameter.__base__
@@ -526,6 +526,11 @@ def main() -> None:
             _discard_stdout()
         what = "can't write the result to stdout" if error.filename is None else error.filename
         typer.echo(f"wgan: {what} ({error.strerror})", err=True)
+        code = ExitCode.RUN_FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        typer.echo("wgan: out of memory; take fewer or smaller samples, or a machine with more", err=True)
         code = ExitCode.RUN_FAILED
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.devices import deterministic_kernels, pick_threads, tuned_process
-from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.runs.checkpoints import checkpoints, read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.readers import holds_run, read_threads
@@ -69,7 +69,7 @@ def train_run(
                     folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
                 train(trainer, folder, signals, progress)
         except RuntimeError as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise _out_of_memory(device) from error
             raise
         except WganError as error:
@@ -99,14 +99,9 @@ def _build(config: RunConfig, device: torch.device, world: World) -> Trainer:
     try:
         return Trainer(config, device, world)
     except RuntimeError as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise _out_of_memory(device) from error
         raise
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Torch has no error class for too little memory on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
 
 
 def _out_of_memory(device: torch.device) -> WganError:
