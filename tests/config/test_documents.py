@@ -73,7 +73,11 @@ def test_a_key_must_be_a_plain_word() -> None:
 
 
 def test_a_number_beyond_python_is_located() -> None:
-    assert message("a: 1\nb: " + "9" * 5000).startswith("run.yaml:2: 999")
+    assert message("a: 1\nb: " + "9" * 5000) == f"run.yaml:2: {'9' * 37}...: has too many digits"
+
+
+def test_a_zero_byte_is_located() -> None:
+    assert message('a: 1\nb: "x\\0y"').startswith("run.yaml:2: holds a zero byte")
 
 
 def test_an_alias_bomb_is_refused_at_its_first_alias(write: Write) -> None:

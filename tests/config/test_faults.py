@@ -14,6 +14,7 @@ from tests.config.helpers import check_fault, faults
         ("weight: 10", "wieght: 10", 6, ["lipschitz.wieght: unknown key", "did you mean weight?"]),
         ("lr: 1e-4", "learning_rate: 1e-4", 8, ["generator.learning_rate: unknown key", "allowed: kind, lr"]),
         ("lr: 5.0e-5", "lr: fast", 9, ["optimizer.critic.lr: must be a valid number", '"fast"']),
+        ("kind: gp", "kind: 😀", 6, ["lipschitz.kind: unknown: 😀"]),
         ("kind: gp", "kind: pg", 6, ["lipschitz.kind: unknown: pg", "allowed: none, clip, gp"]),
         ("{kind: gp, weight: 10}", "{weight: 10}", 6, ["lipschitz: kind is missing", "allowed: none, clip, gp"]),
         ("{kind: gp, weight: 10}", "gp", 6, ["lipschitz: must be a mapping"]),

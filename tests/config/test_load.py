@@ -1,4 +1,6 @@
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ def test_numbers_are_numbers(good: str) -> None:
     betas = config.model_dump()["optimizer"]["generator"]["betas"]
     assert betas == (0.0, 0.9)
     assert all(isinstance(beta, float) for beta in betas)  # Adam refuses betas of mixed int and float
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_config_is_read_from_a_pipe(tmp_path: Path, good: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(Path(good).read_text(),))
+    writer.start()
+    assert not load_config(str(pipe)).differences(load_config(good))
+    writer.join()
 
 
 def test_missing_and_misspelt_files(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("mnist:both", None, r"is not a \.npy, \.npz, \.pt, \.csv, \.parquet file, nor one of mnist:train"),
         ("x.csv", b"1,nan\n", "not finite"),
         ("x.csv", b"1,-inf\n", "not finite"),
+        ("x.csv", b"1,1e200\n", r"its largest value is 1\.0e\+200, .* divide all sets by the same number"),
+        ("x.csv", b"1e-200,-3e-200\n", r"its largest value is 3\.0e-200"),
     ],
 )
 def test_bad_sources_are_named(

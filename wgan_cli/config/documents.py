@@ -132,7 +132,11 @@ def _compose(text: str, source: str) -> yaml.Node | None:
 
 
 def _scalar(node: yaml.Node, where: str) -> Any:
+    shown = node.value if len(node.value) <= 40 else f"{node.value[:37]}..."
+    if "\0" in node.value:
+        raise BadInputError(f"{where}: holds a zero byte, which no name or path can have")
     try:
         return _SCALARS[node.tag.removeprefix(_TAG)](node.value)
     except ValueError as error:
-        raise BadInputError(f"{where}: {node.value}: {error}") from error
+        fault = "has too many digits" if node.value.lstrip("+-").isdigit() else str(error)
+        raise BadInputError(f"{where}: {shown}: {fault}") from error

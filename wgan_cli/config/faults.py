@@ -90,7 +90,7 @@ def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: ty
 
 def _short(value: Any) -> str:
     """A value as JSON, cut to 80 characters."""
-    text = json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

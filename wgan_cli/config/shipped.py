@@ -31,7 +31,7 @@ def title(name: str) -> str:
 def find_config(name: str) -> Path:
     """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() or path.is_fifo():  # a shell's <(...) is a pipe
         return path
     stem = name.removesuffix(".yaml")
     if stem in names():  # also if a folder, such as a run's, has that name

@@ -12,6 +12,8 @@ from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
 
 log = logging.getLogger("wgan")
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Of the largest value of a set: squares and their sums stay within float64."""
 
 
 def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
@@ -32,4 +34,10 @@ def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
     points = scale(samples).double().reshape(len(samples), -1)
     if not points.isfinite().all():
         raise BadInputError(f"{source}: holds values that are not finite")
+    largest = points.abs().max().item()
+    if largest and not SMALLEST <= largest <= LARGEST:
+        raise BadInputError(
+            f"{source}: its largest value is {largest:.1e}, whose square is no float64; divide all sets by the "
+            "same number"
+        )
     return points

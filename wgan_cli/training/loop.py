@@ -1,6 +1,7 @@
 """The training loop: iterations and, after the line "is it time?", figures, grids, checkpoints and stopping."""
 
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Mapping
@@ -195,5 +196,8 @@ def _report_best(progress: Progress, step: int, last: int, run: RunFolder | None
 
 
 def _stopped(by: signal.Signals, step: int, last: int, run: RunFolder | None) -> WganError:
-    where = f"; go on with `wgan train --config {run.path / 'config.yaml'} --out {run.path} --resume`" if run else ""
-    return WganError(f"{by.name}: stopped at iteration {step} of {last}, and saved there{where}", ExitCode.STOPPED)
+    told = f"{by.name}: stopped at iteration {step} of {last}, and saved there"
+    if run is not None:
+        line = ["wgan", "train", "--config", str(run.path / "config.yaml"), "--out", str(run.path), "--resume"]
+        told += f"; go on with `{shlex.join(line)}`"
+    return WganError(told, ExitCode.STOPPED)
