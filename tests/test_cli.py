@@ -444,6 +444,16 @@ def test_a_closed_stdout_is_no_success() -> None:
     assert (done.returncode, done.stderr) == (1, "wgan: can't write the result to stdout, which is closed\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_closed_stderr_stops_no_run(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    training = "train --config normal_gp --device cpu --set training.iterations=2 --out run"
+    line = ["sh", "-c", f'"$0" -m wgan_cli {training} 2>&-', sys.executable]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "run\n")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_too_little_memory_is_one_line(wgan: Wgan, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def read(name: str) -> str:

@@ -500,6 +500,8 @@ def configs(
 def main() -> None:
     """Runs the command. This is the only error boundary: a user's mistake ends in a line on stderr and an exit code,
     never in a traceback."""
+    if sys.stderr is None:  # as after `2>&-`; bars and logs have somewhere to go
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
     _set_up_logging()
     threading.excepthook = _report_thread_failure
     try:
