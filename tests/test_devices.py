@@ -18,11 +18,14 @@ from wgan_cli.errors import BadInputError
 
 
 @pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch as it is on a machine with two CUDA devices, as far as `pick_device` asks."""
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """torch as it is on a machine with two CUDA devices, as far as `pick_device` asks: those made current, in order."""
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch, "empty", lambda *_, device: None)
+    return current
 
 
 @pytest.fixture
@@ -42,6 +45,13 @@ def test_auto_is_mps_for_a_single_process(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert pick_device("auto") == torch.device("mps")
     assert pick_device("auto", 0) == torch.device("cpu")  # gloo, which ranks talk through, knows no MPS
+
+
+def test_a_gpu_with_a_number_becomes_the_current_one(two_gpus: list[torch.device]) -> None:
+    pick_device("cuda")
+    assert not two_gpus
+    pick_device("cuda:1")
+    assert two_gpus == [torch.device("cuda:1")]
 
 
 @pytest.mark.usefixtures("two_gpus")

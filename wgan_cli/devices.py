@@ -17,7 +17,8 @@ from wgan_cli.errors import BadInputError
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device called `name`. `auto` is the first one available of CUDA, Apple's MPS and the CPU.
 
-    `local_rank` is given if several ranks share this machine: each then takes its own GPU.
+    `local_rank` is given if several ranks share this machine: each then takes its own GPU. A GPU that is picked by its
+    number becomes the current one of this process, on which streams and graphs are made.
     Raises `BadInputError` for a device that this machine or this build of torch lacks.
     """
     if name == "auto":
@@ -36,6 +37,8 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts, one without MPS raises
         reason = str(error).partition("\n")[0].rstrip(". ")[:120]
         raise BadInputError(f"--device {name}: not available here ({reason}); use auto or cpu") from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 
