@@ -125,17 +125,17 @@ def test_a_norm_of_single_values_is_refused(norm: str, channels: int) -> None:
 
 def test_configs_refuse_what_the_strategy_does_not_allow() -> None:
     for norm in ("layer", "group", "instance"):
-        load_config("mnist_gp", [f"critic.norm={norm}"])
+        load_config("mnist_notebook_gp", [f"critic.norm={norm}"])
     with pytest.raises(BadInputError, match=r"critic\.norm: batch mixes the samples of a batch"):
-        load_config("mnist_gp", ["critic.norm=batch"])
+        load_config("mnist_notebook_gp", ["critic.norm=batch"])
     load_config("mnist_clip", ["critic.norm=batch"])
     for name, norm in (("generator", "batch"), ("critic", "layer")):
         change = [f"{name}.norm={norm}", "training.engine=compile"]
         if norm == "batch":
             with pytest.raises(BadInputError, match=r"generator\.norm: batch norm keeps a state"):
-                load_config("mnist_gp", change)
+                load_config("mnist_notebook_gp", change)
         else:
-            load_config("mnist_gp", change)
+            load_config("mnist_notebook_gp", change)
 
 
 class _Fields(DataSpec):
@@ -242,10 +242,11 @@ def test_the_networks_of_version_0_1_are_the_same_to_the_bit(norm: str) -> None:
 def test_configs_of_version_0_1_are_read() -> None:
     assert read(ConvGenerator, width=128) == ConvGenerator() == read(ConvGenerator, channels=[128, 64, 32])
     assert read(ConvCritic, width=64) == ConvCritic() == read(ConvCritic, channels=[64, 128])
-    tree = load_config("mnist_gp").to_dict()
+    config = load_config("mnist_notebook_gp", ["generator.channels=[128, 64, 32]", "critic.channels=[64, 128]"])
+    tree = config.to_dict()
     old = {**tree, "generator": {"kind": "conv", "norm": "none", "init": "torch", "width": 128}}
     old["critic"] = {"kind": "conv", "norm": "none", "init": "torch", "activation": "leaky_relu", "width": 64}
-    assert config_from_dict(old, "old.pt").differences(load_config("mnist_gp")) == []
+    assert config_from_dict(old, "old.pt").differences(config) == []
 
 
 def test_both_forms_at_once_are_refused() -> None:

@@ -29,8 +29,8 @@ def quick(name: str = "normal_gp", *overrides: str, iterations: int = 6) -> RunC
 def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
     """One of `CASES` or `ORTHOGONAL`: convolutions train on the images in `mnist`, the others on a normal."""
     conv = (
-        "generator={kind: conv, channels: [4, 2, 1]}",
-        "critic={kind: conv, channels: [2, 4]}",
+        *("generator={kind: conv, channels: [4, 2, 1]}", "critic={kind: conv, channels: [2, 4]}"),
+        *(f"optimizer.{network}.decay_from=0" for network in ("generator", "critic")),
         f"data.root={mnist}",
     )
     sorting = "critic.activation=maxmin"
