@@ -31,7 +31,8 @@ def title(name: str) -> str:
 def find_config(name: str) -> Path:
     """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
     path = Path(name).expanduser()
-    if path.is_file() or path.is_fifo():  # a shell's <(...) is a pipe
+    # A shell's <(...) is a pipe that something writes to; any other pipe could keep the command waiting for ever.
+    if path.is_file() or (path.parent == Path("/dev/fd") and path.is_fifo()):
         return path
     stem = name.removesuffix(".yaml")
     if stem in names():  # also if a folder, such as a run's, has that name
