@@ -69,7 +69,7 @@ def test_the_penalty_has_the_right_gradient(
     check_penalty(read(ResnetCritic, channels=channels, plain_blocks=plain_blocks, norm=norm), shape)
 
 
-@pytest.mark.parametrize("norm", ["none", "layer"])  # slow; the others are compiled with convolutions
+@pytest.mark.parametrize("norm", PER_SAMPLE)
 def test_critics_compile(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_compiles(read(ResnetCritic, channels=[4, 4], norm=norm), (1, 8, 8), monkeypatch)
 

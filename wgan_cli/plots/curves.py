@@ -11,7 +11,7 @@ from torch import Tensor
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
-from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish, run_colours
+from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish, new_label, run_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,9 +111,9 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
         for name, dash in zip(drawn, _DASHES, strict=False):
             axes.plot([], [], dash, color=RUN_COLOURS[0] if len(runs) == 1 else "grey", label=name)
     for floor in sorted({value for run in runs for name in drawn for value in _last(run, f"{name}_floor")}):
-        axes.axhline(floor, color="grey", linewidth=1, linestyle="-.", label=None if _has(axes, "floor") else "floor")
+        axes.axhline(floor, color="grey", linewidth=1, linestyle="-.", label=new_label(axes, "floor"))
     for target in {run.data.targets[name] for run in runs for name in drawn if name in run.data.targets}:
-        axes.axhline(target, color=TARGET, linewidth=1, label=None if _has(axes, "target") else "target")
+        axes.axhline(target, color=TARGET, linewidth=1, label=new_label(axes, "target"))
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("iteration")
     finish(axes, unit)
@@ -122,10 +122,6 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
 def _last(run: RunCurves, name: str) -> list[float]:
     """The last logged value, if there is one."""
     return [line[name] for line in run.lines if name in line][-1:]
-
-
-def _has(axes: "Axes", label: str) -> bool:
-    return label in axes.get_legend_handles_labels()[1]
 
 
 def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:

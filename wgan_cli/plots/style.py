@@ -77,11 +77,17 @@ def finish(axes: "Axes", unit: str) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
+def new_label(axes: "Axes", label: str) -> str | None:
+    """The label, or None where the legend of the axes has it already."""
+    return None if label in axes.get_legend_handles_labels()[1] else label
+
+
 def draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
     """The target's density where it is known and not negligible; labelled once, however many runs share it."""
     grid = torch.linspace(low - (high - low) / 4 - 1, high + (high - low) / 4 + 1, 1000, dtype=torch.float64)
     target = data.density(grid)
     if target is not None:
         shown = target > 1e-4 * target.max()
-        label = None if "target" in axes.get_legend_handles_labels()[1] else "target"
-        axes.plot(grid[shown].numpy(), target[shown].numpy(), color=TARGET, linewidth=2, label=label)
+        axes.plot(
+            grid[shown].numpy(), target[shown].numpy(), color=TARGET, linewidth=2, label=new_label(axes, "target")
+        )
