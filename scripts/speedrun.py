@@ -28,7 +28,7 @@ from pathlib import Path
 
 import bench
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
@@ -36,7 +36,7 @@ from wgan_cli.data import Dataset
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.devices import pick_device, pick_threads, tune_process
 from wgan_cli.errors import BadInputError
-from wgan_cli.measures.classifier import Classifier, trained_classifier
+from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
 from wgan_cli.networks.base import in_batches
 from wgan_cli.training.trainer import Trainer
@@ -45,26 +45,34 @@ FIRST_SEED, SAMPLES = 1_000_000, 10_000
 
 
 class Judge:
-    """The Fréchet distance of a generator's samples to the test split."""
+    """The Fréchet distance of a generator's samples to real images, by the features of a classifier."""
 
-    def __init__(self, dataset: Dataset, config: RunConfig, device: torch.device) -> None:
-        classifier, test = trained_classifier(dataset, config.data.kind, device), dataset.labelled(heldout=True)
-        if classifier is None or test is None:
-            raise BadInputError(f"{config.data.kind}: has no labels to judge by")
-        self._features: nn.Module = classifier.features
-        self._test = in_batches(classifier.features, test[0])
-        self._latents = config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + SAMPLES)).to(device)
-        self.checksum = checksum(classifier)
+    def __init__(self, features: nn.Module, images: Tensor, latents: Tensor) -> None:
+        self._features, self._latents = features, latents
+        self._real = in_batches(features, images)
+        self.checksum = checksum(features)
 
     def distance(self, generator: nn.Module) -> float:
         parts = self._latents.split(1000)
         features = [in_batches(self._features, in_batches(generator, part)) for part in parts]
-        return frechet(torch.cat(features), self._test)
+        return frechet(torch.cat(features), self._real)
 
 
-def checksum(classifier: Classifier) -> str:
+def new_judge(dataset: Dataset, config: RunConfig, device: torch.device) -> Judge:
+    """The judge of `wgan evaluate`, with the test split."""
+    classifier, test = trained_classifier(dataset, config.data.kind, device), dataset.labelled(heldout=True)
+    if classifier is None or test is None:
+        raise BadInputError(f"{config.data.kind}: has no labels to judge by")
+    return Judge(classifier.features, test[0], judged_latents(config).to(device))
+
+
+def judged_latents(config: RunConfig) -> Tensor:
+    return config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + SAMPLES))
+
+
+def checksum(network: nn.Module) -> str:
     content = hashlib.md5(usedforsecurity=False)
-    for name, value in sorted(classifier.features.state_dict().items()):
+    for name, value in sorted(network.state_dict().items()):
         content.update(name.encode() + value.cpu().numpy().tobytes())
     return content.hexdigest()[:12]
 
@@ -109,13 +117,13 @@ def run(
 def of_wgan(config: RunConfig, device: torch.device, options: argparse.Namespace) -> float | None:
     trainer = Trainer(config, device)
     tune_process(config.training.matmul, pick_threads(trainer.work))
-    judge = Judge(trainer.dataset, config, device)
+    judge = new_judge(trainer.dataset, config, device)
     print(f"wgan, seed {config.seed}, judge {judge.checksum}")
     return run(iterating(trainer), lambda: trainer.networks.sampler, config, judge, options)
 
 
 def of_textbook(config: RunConfig, device: torch.device, options: argparse.Namespace) -> float | None:
-    judge = Judge(config.load_data(device), config, device)
+    judge = new_judge(config.load_data(device), config, device)
     torch.manual_seed(config.seed)
     print(f"textbook, seed {config.seed}, judge {judge.checksum}")
     generator = bench.new_generator(config, device)

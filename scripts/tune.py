@@ -15,16 +15,13 @@ import json
 import time
 
 import torch
-from speedrun import FIRST_SEED, SAMPLES
+from speedrun import Judge, judged_latents, new_judge
 from torch import Tensor, nn
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
-from wgan_cli.errors import BadInputError, WganError
-from wgan_cli.measures.classifier import trained_classifier
-from wgan_cli.measures.fidelity import frechet
-from wgan_cli.networks.base import in_batches
+from wgan_cli.errors import WganError
 from wgan_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -75,21 +72,15 @@ class Judges:
     """Fréchet distances of samples to the test split, by the features of two classifiers."""
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
+        first = new_judge(dataset, config, CPU)
         train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
-        first = trained_classifier(dataset, config.data.kind, CPU)
-        if first is None or train is None or test is None:
-            raise BadInputError(f"{config.data.kind}: has no labels to judge by")
-        self._features = {"frechet": first.features, "second": other_classifier(*train)[:-1]}
-        self._test = {name: in_batches(features, test[0]) for name, features in self._features.items()}
-        self._latents = config.latent.from_seeds(range(FIRST_SEED, FIRST_SEED + SAMPLES))
+        assert train is not None  # the first judge has refused data without labels
+        assert test is not None
+        second = Judge(other_classifier(*train)[:-1], test[0], judged_latents(config))
+        self._judges = {"frechet": first, "second": second}
 
     def __call__(self, generator: nn.Module) -> dict[str, float]:
-        found: dict[str, list[Tensor]] = {name: [] for name in self._features}
-        for part in self._latents.split(1000):
-            images = in_batches(generator, part)
-            for name, features in self._features.items():
-                found[name].append(in_batches(features, images))
-        return {name: round(frechet(torch.cat(parts), self._test[name]), 2) for name, parts in found.items()}
+        return {name: round(judge.distance(generator), 2) for name, judge in self._judges.items()}
 
 
 def other_classifier(images: Tensor, labels: Tensor, epochs: int = 6) -> nn.Sequential:

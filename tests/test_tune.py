@@ -60,7 +60,7 @@ def test_both_judges_find_real_images_closest(made_up_mnist: Path, monkeypatch: 
     dataset = config.load_data(tune.CPU)
     labelled = dataset.labelled(heldout=True)
     assert labelled is not None
-    monkeypatch.setattr(tune, "SAMPLES", len(labelled[0]))
+    monkeypatch.setattr(sys.modules["speedrun"], "SAMPLES", len(labelled[0]))
     judges = tune.Judges(dataset, config)
     real, fake = judges(_Real(labelled[0])), judges(_Real(torch.rand_like(labelled[0]) * 2 - 1))
     assert real.keys() == fake.keys() == {"frechet", "second"}
