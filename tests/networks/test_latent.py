@@ -54,3 +54,26 @@ def test_uniform_latents_follow_the_straight_line() -> None:
 def test_a_path_without_an_arc_is_straight() -> None:
     assert Latent(dim=1).interpolate(3, 7, 2).shape == (2, 1)
     assert torch.equal(Latent(dim=4).interpolate(3, 3, 2)[0], Latent(dim=4).from_seeds([3])[0])
+
+
+@pytest.mark.parametrize(("kind", "law"), [("normal", stats.norm()), ("uniform", stats.uniform(-1, 2))])
+@pytest.mark.parametrize("count", [1000, 4096])
+def test_spread_latents_cover_their_law_evenly(kind: str, law: stats.distributions.rv_frozen, count: int) -> None:
+    latent = Latent.model_validate({"dim": 8, "kind": kind})
+    spread = latent.spread(count)
+    assert torch.equal(spread, latent.spread(count))
+    assert spread.dtype == torch.float32
+    assert spread.isfinite().all()
+    drawn = latent.from_seeds(range(count))
+    quantiles = law.ppf((torch.arange(100_000).double().numpy() + 0.5) / 100_000)
+    for of_spread, of_drawn in zip(spread.T, drawn.T, strict=True):
+        distance = stats.wasserstein_distance(of_spread.numpy(), quantiles)
+        assert distance < 0.25 * stats.wasserstein_distance(of_drawn.numpy(), quantiles)
+    uniform = law.cdf(spread.numpy())  # of all columns together, by an independent measure
+    assert stats.qmc.discrepancy(uniform) < 0.5 * stats.qmc.discrepancy(law.cdf(drawn.numpy()))
+
+
+def test_more_dimensions_than_a_sobol_sequence_has_are_drawn() -> None:
+    spread = Latent(dim=21_202).spread(2)
+    assert spread.shape == (2, 21_202)
+    assert stats.kstest(spread.flatten().numpy(), stats.norm().cdf).pvalue > 1e-3

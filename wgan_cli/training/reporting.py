@@ -29,7 +29,7 @@ SCORES = ("frechet/", "truth/w1")
 class Reporter:
     """The figures and grids of a trainer, at its current iteration."""
 
-    GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 4096, 1000, 2500
+    GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 16_384, 1000, 2500
     COLUMNS, MOST_ROWS = 8, 16
     PATIENCE = 10
     """The number of successive logged iterations with a negative gap after which a warning is logged."""
@@ -37,9 +37,7 @@ class Reporter:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._negatives, self._advised = trainer, 0, False
         data = trainer.config.data
-        # Seeds 0, 1, 2, ...: the grid shows what `wgan sample` draws for them.
-        count = -(-self.VALUES // math.prod(data.sample_shape)) if data.view == "pooled" else self.TRUTH
-        self._inputs = generator_inputs(trainer.config.latent, trainer.conditions, range(count)).to(trainer.device)
+        self._inputs = self._judged_inputs().to(trainer.device)
         self._grid = self._grid_inputs(trainer.conditions)
         self._real = None if data.is_image else self._shown()
         self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
@@ -48,13 +46,23 @@ class Reporter:
         self._generated: tuple[int, Tensor] | None = None
         self.watch = Stopwatch(trainer.step)
 
+    def _judged_inputs(self) -> Tensor:
+        """Inputs of the samples that figures and grids are of: of the seeds 0, 1, 2, ..., as `wgan sample` draws them.
+
+        For pooled values, whose W1 is exact, the latents are the only source of noise, so they are spread evenly.
+        """
+        config, conditions = self._trainer.config, self._trainer.conditions
+        if config.data.view == "pooled" and conditions is None:
+            return config.latent.spread(-(-self.VALUES // math.prod(config.data.sample_shape)))
+        return generator_inputs(config.latent, conditions, range(self.TRUTH))
+
     def _shown(self) -> Tensor:
         """Real samples for pictures: few where one is large, as they stay on the device."""
         count = self.REAL if len(self._trainer.config.data.sample_shape) == 1 else self.GRID
         return self._trainer.dataset.whole(count, torch.Generator().manual_seed(0), heldout=True)
 
     def samples(self) -> Tensor:
-        """Samples of the seeds 0, 1, 2, ..., generated at most once per iteration, and only if something needs them.
+        """The judged samples, generated at most once per iteration, and only if something needs them.
 
         Raises `WganError` if one is not finite.
         """
