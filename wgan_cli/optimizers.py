@@ -1,5 +1,6 @@
 """Optimizers, one for each network, and the decay of their learning rates."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
@@ -57,6 +58,24 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
+class _Uncompiled(torch.optim.Optimizer):
+    """An optimizer whose methods are called as they are. torch's own import its compiler first, to say that it is not
+    to compile them, which takes more than a second of every start."""
+
+    add_param_group, zero_grad, state_dict, load_state_dict = (
+        inspect.unwrap(getattr(torch.optim.Optimizer, name))
+        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    )
+
+
+class _Adam(_Uncompiled, torch.optim.Adam):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
+class _RmsProp(_Uncompiled, torch.optim.RMSprop):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.RMSprop.step))
+
+
 class Adam(OptimizerSpec):
     """Adam (Kingma and Ba, 2015)."""
 
@@ -67,7 +86,7 @@ class Adam(OptimizerSpec):
         parameters = list(parameters)
         rate = self._first_rate(parameters, capturable)
         fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel for all parameters
-        return torch.optim.Adam(parameters, lr=rate, betas=self.betas, fused=fused, capturable=capturable)
+        return _Adam(parameters, lr=rate, betas=self.betas, fused=fused, capturable=capturable)
 
 
 class RmsProp(OptimizerSpec):
@@ -79,7 +98,7 @@ class RmsProp(OptimizerSpec):
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
         parameters = list(parameters)
         rate = self._first_rate(parameters, capturable)
-        return torch.optim.RMSprop(parameters, lr=rate, alpha=self.alpha, foreach=True, capturable=capturable)
+        return _RmsProp(parameters, lr=rate, alpha=self.alpha, foreach=True, capturable=capturable)
 
 
 Optimizer = Annotated[Adam | RmsProp, Field(discriminator="kind")]

@@ -5,6 +5,7 @@ Nothing here changes a value: the arithmetic is in `costs.py` and in the files o
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,9 +69,9 @@ def check_alike(name_x: str, x: Tensor, name_y: str, y: Tensor) -> None:
 
 def check_batches(what: str, x: torch.Size, y: torch.Size) -> torch.Size:
     """Return the shape to which two batch shapes broadcast."""
-    try:
-        return torch.broadcast_shapes(x, y)
-    except RuntimeError:
+    try:  # NumPy's rule is torch's, whose own function imports a computer algebra system
+        return torch.Size(np.broadcast_shapes(x, y))
+    except ValueError:
         raise ValueError(f"{what} have batches {tuple(x)} and {tuple(y)} that don't broadcast") from None
 
 
