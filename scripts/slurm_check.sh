@@ -30,6 +30,10 @@ started=()
 # shellcheck disable=SC2329 # the trap calls it
 stop() {
     scancel --user root 2>/dev/null || true
+    for _ in {1..20}; do # a job that is cancelled has its own time to end
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        sleep 1
+    done
     pkill -f "slurmd -f $SLURM_CONF" || true
     [ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2>/dev/null || true
     sleep 1
