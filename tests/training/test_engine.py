@@ -1,5 +1,6 @@
 """Every engine computes what the eager one does. Graphs need a GPU: here, the memory they would hold is checked."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, weights
+from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, differing, weights
 from wgan_cli import optimizers
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
@@ -111,8 +112,8 @@ class Gathers(TorchDispatchMode):
 
 def places(trainer: Trainer) -> dict[str, int]:
     """The address of each tensor that a captured iteration reads or writes."""
-    networks = trainer.networks.named().items()
-    found = {f"{net} {name}": value.data_ptr() for net, module in networks for name, value in module.named_parameters()}
+    states = {network: module.state_dict() for network, module in trainer.networks.named().items()}
+    found = {f"{network} {name}": value.data_ptr() for network in states for name, value in states[network].items()}
     for name, optimizer in trainer.optimizers.items():
         found[f"{name} rate"] = optimizer.param_groups[0]["lr"].data_ptr()
         for i, state in enumerate(optimizer.state.values()):
@@ -157,6 +158,20 @@ def test_a_loaded_state_is_captured_anew(made_up_mnist: Path) -> None:
     for _ in range(GraphEngine.WARM_UP + 2):
         trainer.iterate()
     assert trainer.engine.captures == 2
+
+
+def test_an_engine_executes_the_average_too(monkeypatch: pytest.MonkeyPatch, made_up_mnist: Path) -> None:
+    """Outside the graph, it would cost launches of its own at every iteration."""
+    trainer = Trainer(case("conv", STRATEGIES[0], made_up_mnist, "generator.norm=batch"), CPU)
+    trainer.iterate()
+    before = copy.deepcopy(trainer.networks.state_dict()["average"])
+    outcome = Outcome({}, torch.ones(1), torch.ones(1))
+    monkeypatch.setattr(trainer.engine, "execute", lambda _: outcome)
+    trainer.iterate()
+    assert differing(trainer.networks.state_dict()["average"], before) == []
+    monkeypatch.undo()
+    trainer.iterate()
+    assert set(differing(trainer.networks.state_dict()["average"], before)) == {f"state.{name}" for name in before}
 
 
 def test_a_graph_is_captured_after_its_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from wgan_cli.lipschitz import GradientPenalty, Lipschitz, Unbounded
 from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, McShaneCritic, MlpCritic
-from wgan_cli.networks.average import averaged
+from wgan_cli.networks.average import Average
 from wgan_cli.networks.pair import build_critic, pairing_fault, proves_gap
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
@@ -142,14 +142,14 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int, what: str = "
         critic = build_critic(fit.critic, fit.lipschitz, tuple(x.shape[1:])).to(x.device)
     fit.critic.begin_between(critic, x, y, generator)
     optimizer = fit.optimizer.build(critic.parameters())
-    average = averaged(critic, fit.average)
+    average = Average(critic, fit.average)
     steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))
     for step in tracked(range(fit.steps), what):
         set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (draw(points, fit.batch_size, generator) for points in (x, y))
         noise = fit.lipschitz.noise(fit.batch_size, tuple(x.shape[1:]), generator)
         steps.critic_step(critic, optimizer, high, low, noise)
-        average.update_parameters(critic)
+        average.update(critic)
     return average.module
 
 

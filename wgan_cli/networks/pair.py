@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wgan_cli.lipschitz import LipschitzSpec
-from wgan_cli.networks.average import averaged
+from wgan_cli.networks.average import Average
 from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
 from wgan_cli.networks.latent import Latent
 
@@ -65,7 +65,7 @@ class Networks:
             self.critic = build_critic(critic, lipschitz, shape)
         else:
             self.critic = lipschitz.attach(conditional_critic(critic, shape, condition_width))
-        self.average = averaged(self.generator, average_decay) if average_decay is not None else None
+        self.average = Average(self.generator, average_decay) if average_decay is not None else None
 
     @property
     def sampler(self) -> nn.Module:
@@ -79,9 +79,8 @@ class Networks:
 
     def to(self, device: torch.device) -> "Networks":
         """Moves the networks to `device`."""
-        self.generator, self.critic = (_placed(network, device) for network in (self.generator, self.critic))
-        if self.average is not None:  # its counter stays on the CPU, where reading it does not wait for the device
-            self.average.module = _placed(self.average.module, device)
+        for network in self.named().values():
+            _place(network, device)
         return self
 
     def eval(self) -> "Networks":
@@ -93,7 +92,7 @@ class Networks:
     def update_average(self) -> None:
         """Updates the averaged generator. Call it after each step of the generator."""
         if self.average is not None:
-            self.average.update_parameters(self.generator)
+            self.average.update(self.generator)
 
     def state_dict(self) -> dict[str, Any]:
         """The weights and buffers of each network, in plain containers."""
@@ -112,7 +111,7 @@ class Networks:
             self.average.load_state_dict(state["average"])
 
 
-def _placed(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on `device`. Convolutions over images store the channels of a pixel together, which is faster."""
+def _place(network: nn.Module, device: torch.device) -> None:
+    """Moves the network. Convolutions over images store the channels of a pixel together, which is faster."""
     volumes = any(parameter.dim() == 5 for parameter in network.parameters())
-    return network.to(device).to(memory_format=torch.channels_last_3d if volumes else torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last_3d if volumes else torch.channels_last)

@@ -69,7 +69,6 @@ class Trainer:
         one_more = self.config.condition is not None or self.config.objective.pairs_samples
         self.batches.draw(self.config.training.n_critic + one_more)
         outcome = self.engine.execute(self._iteration)
-        self.networks.update_average()
         self.step += 1
         self._set_rates()
         return outcome
@@ -89,6 +88,7 @@ class Trainer:
         generator_figures = self.steps.generator_step(
             networks.generator, networks.critic, optimizers["generator"], self._inputs(asked), asked, other
         )
+        networks.update_average()
         return Outcome({**critic_figures, **generator_figures}, real, fake, condition)
 
     def _inputs(self, condition: Tensor | None) -> Tensor:
