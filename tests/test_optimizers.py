@@ -66,6 +66,13 @@ def test_a_rate_that_a_graph_reads_changes_in_place() -> None:
     assert rate == 0.25
 
 
+@pytest.mark.usefixtures("in_float64")
+@pytest.mark.parametrize("spec", [Adam(lr=2**-11), RmsProp(lr=2**-11)])
+def test_a_rate_that_a_graph_reads_is_float32_on_the_device_of_the_weights(spec: OptimizerSpec) -> None:
+    (group,) = spec.build([nn.Parameter(torch.ones(1, dtype=torch.float64))], capturable=True).param_groups
+    assert (group["lr"].dtype, group["lr"].device.type, group["lr"].item()) == (torch.float32, "cpu", 2**-11)
+
+
 def test_only_a_decaying_rate_changes() -> None:
     assert not Adam(lr=1.0).decays
     assert Adam(lr=1.0, decay="linear").decays

@@ -46,7 +46,8 @@ class OptimizerSpec(Choice, ABC):
         return self.lr * min(1.0, max(0.0, left))
 
     def _first_rate(self, parameters: list[nn.Parameter], capturable: bool) -> float | Tensor:
-        return torch.tensor(self.lr, device=parameters[0].device) if capturable else self.lr
+        """The rate as `build` needs it: CUDA's fused Adam reads a tensor as float32, whatever the weights are."""
+        return torch.tensor(self.lr, dtype=torch.float32, device=parameters[0].device) if capturable else self.lr
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
