@@ -37,7 +37,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, tune_process
+from wgan_cli.devices import pick_device, pick_threads, synchronise, tune_process
 from wgan_cli.training.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
@@ -136,7 +136,7 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
         tune_process(config.training.matmul, pick_threads(trainer.work))
         step = trainer.iterate
     step()
-    _wait(device)
+    synchronise(device)
     first = time.time() - started
     for _ in range(5):  # a graph is captured, kernels are compiled, caches are warm
         step()
@@ -180,11 +180,6 @@ def _timed(step: Callable[[], Any], device: torch.device, count: int) -> float:
     for _ in range(count):
         step()
     return time.perf_counter() - begun
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -34,7 +34,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, tune_process
+from wgan_cli.devices import pick_device, pick_threads, synchronise, tune_process
 from wgan_cli.errors import BadInputError
 from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
@@ -85,8 +85,7 @@ def timed(steps: Iterator[None], iterations: int, every: int, device: torch.devi
         begun = time.perf_counter()
         for _ in range(count):
             next(steps)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         seconds += time.perf_counter() - begun
         yield done + count, seconds
 

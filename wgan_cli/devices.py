@@ -42,6 +42,14 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
     return device
 
 
+def synchronise(device: torch.device) -> None:
+    """Waits until `device` has done all that it was given. Python only enqueues the work of a GPU, and goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 @contextmanager
 def deterministic_kernels(enabled: bool) -> Iterator[None]:
     """Inside the context, if `enabled`, torch uses only kernels that give the same bits each time.

@@ -139,7 +139,7 @@ def test_a_critic_without_slope_gives_no_estimate() -> None:
 def test_the_stopwatch_counts_no_reporting(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(reporting.time, "perf_counter", lambda: now)
-    watch = Stopwatch(step=10)
+    watch = Stopwatch(10, CPU)
     now = 2.0
     with watch.paused():
         now = 100.0
@@ -150,6 +150,26 @@ def test_the_stopwatch_counts_no_reporting(monkeypatch: pytest.MonkeyPatch) -> N
     now = 101.0
     with watch.paused():
         assert watch.speeds(20, quick())["speed/iterations_per_second"] == 6
+
+
+def test_the_stopwatch_waits_for_a_gpu_before_it_reads_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterations that take a second each, and are enqueued in no time: the wait is part of the measured time, and work
+    that the report has enqueued is not."""
+    gpu, now, queued = torch.device("cuda"), 0.0, 0.0
+
+    def synchronize(device: torch.device) -> None:
+        nonlocal now, queued
+        assert device == gpu
+        now, queued = now + queued, 0.0
+
+    monkeypatch.setattr(reporting.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    watch = Stopwatch(0, gpu)
+    for step in (4, 8):
+        queued += 4.0
+        with watch.paused():
+            assert watch.speeds(step, quick())["speed/iterations_per_second"] == 1
+            queued += 50.0
 
 
 def test_the_progress_bar_shows_the_gap_and_what_it_says() -> None:

@@ -13,6 +13,7 @@ from wgan_cli.bars import in_words
 from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.pixels import Array, Pixels
+from wgan_cli.devices import synchronise
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import Scene, picture
@@ -44,7 +45,7 @@ class Reporter:
         self._judge = Judge(trainer) if trainer.world.is_first else None  # only the first rank writes figures
         self._fidelity = Fidelity(trainer)
         self._generated: tuple[int, Tensor] | None = None
-        self.watch = Stopwatch(trainer.step)
+        self.watch = Stopwatch(trainer.step, trainer.device)
 
     def _judged_inputs(self) -> Tensor:
         """Inputs of the samples that figures and grids are of: of the seeds 0, 1, 2, ..., as `wgan sample` draws them.
@@ -176,17 +177,25 @@ def in_short(figures: Mapping[str, float]) -> dict[str, str]:
 
 
 class Stopwatch:
-    """Measures the time of the iterations since the last logged one, without the time of reporting."""
+    """Measures the time of the iterations since the last logged one, without the time of reporting.
 
-    def __init__(self, step: int) -> None:
-        self._step, self._spent, self._since = step, 0.0, time.perf_counter()
+    It waits for the device before it reads the time, else it would measure how fast Python enqueues iterations.
+    """
+
+    def __init__(self, step: int, device: torch.device) -> None:
+        self._step, self._device, self._spent = step, device, 0.0
+        self._since = self._time()
+
+    def _time(self) -> float:
+        synchronise(self._device)
+        return time.perf_counter()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stops the watch while the context lasts."""
-        self._spent += time.perf_counter() - self._since
+        self._spent += self._time() - self._since
         yield
-        self._since = time.perf_counter()
+        self._since = self._time()
 
     def speeds(self, step: int, config: RunConfig) -> dict[str, float]:
         """Iterations per second since the last call, and real samples per second that the critic saw."""
