@@ -1,8 +1,10 @@
 """Every engine computes what the eager one does. Graphs need a GPU: here, the memory they would hold is checked."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +189,80 @@ def test_a_graph_is_captured_after_its_warm_up(monkeypatch: pytest.MonkeyPatch) 
     outcomes = [graph.execute(lambda: Outcome({}, torch.ones(1), torch.ones(1))) for _ in range(5)]
     assert calls == ["warm-up"] * 3 + ["capture", "replay", "replay"]
     assert outcomes[3:] == ["outcome", "outcome"]
+
+
+class Cuda:
+    """What `GraphEngine` calls of torch.cuda, on the CPU: it notes streams and graphs. Like torch's own context, the
+    end of a capture raises an error of its own if the capture has failed."""
+
+    def __init__(self) -> None:
+        self.streams: list[Cuda.Stream] = []
+        self.current = self.default = Cuda.Stream(self)
+        self.streams.clear()
+        self.ran_on: list[Cuda.Stream] = []
+        self.registered: list[torch.Generator] = []
+        self.instantiation: BaseException | None = None
+
+    class Stream:
+        def __init__(self, cuda: "Cuda") -> None:
+            cuda.streams.append(self)
+            self.waited: list[Any] = []
+
+        def wait_stream(self, other: "Cuda.Stream") -> None:
+            self.waited.append(other)
+
+    @contextmanager
+    def stream(self, stream: "Cuda.Stream") -> Iterator[None]:
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, graph: object, stream: "Cuda.Stream") -> Iterator[None]:
+        self.current, failed = stream, True
+        try:
+            yield
+            failed = False
+        finally:
+            if failed:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nmore of it")
+        if self.instantiation is not None:
+            raise self.instantiation
+        self.current = self.default
+
+    def graphs(self) -> object:
+        """A `torch.cuda.CUDAGraph`."""
+        return SimpleNamespace(register_generator_state=self.registered.append, replay=lambda: None)
+
+    def iteration(self) -> Outcome:
+        self.ran_on.append(self.current)
+        return Outcome({}, torch.ones(1), torch.ones(1))
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
+    fake = Cuda()
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: Cuda.Stream(fake))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: fake.current)
+    monkeypatch.setattr(torch.cuda, "stream", fake.stream)
+    monkeypatch.setattr(torch.cuda, "graph", fake.graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", fake.graphs)
+    return fake
+
+
+def test_warm_up_and_capture_have_one_stream_for_all(cuda: Cuda) -> None:
+    engine = GraphEngine([])
+    for _ in range(2):
+        for _ in range(6):
+            engine.execute(cuda.iteration)
+        engine.reset()
+    assert len(cuda.streams) == 1
+    assert cuda.ran_on == cuda.streams * 2 * (GraphEngine.WARM_UP + 1)
+    assert cuda.streams[0].waited == [cuda.default] * 2 * GraphEngine.WARM_UP
+    assert cuda.default.waited == cuda.streams * 2 * GraphEngine.WARM_UP
+    assert cuda.current is cuda.default
 
 
 def test_eager_execution_adds_nothing() -> None:

@@ -8,6 +8,7 @@ most of the time, because the networks are small.
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -148,6 +149,11 @@ class GraphEngine(Engine):
         self._warmed_up = 0
         self._captured: tuple[torch.cuda.CUDAGraph, Outcome] | None = None
 
+    @cached_property
+    def _side(self) -> torch.cuda.Stream:
+        """The stream of each warm-up and capture. One for all: cuBLAS keeps a workspace for every stream it ran on."""
+        return torch.cuda.Stream()
+
     def execute(self, iteration: Callable[[], Outcome]) -> Outcome:
         if self._warmed_up < self.WARM_UP:
             self._warmed_up += 1
@@ -159,14 +165,13 @@ class GraphEngine(Engine):
         return outcome
 
     def warm_up(self, iteration: Callable[[], Outcome]) -> Outcome:
-        """Runs one eager iteration on a side stream."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), warnings.catch_warnings():
+        """Runs one eager iteration on the side stream."""
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side), warnings.catch_warnings():
             # Capturable optimizers warn when they run outside a capture.
             warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
             outcome = iteration()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(self._side)
         return outcome
 
     def capture(self, iteration: Callable[[], Outcome]) -> tuple[torch.cuda.CUDAGraph, Outcome]:
@@ -175,7 +180,7 @@ class GraphEngine(Engine):
         for stream in self.streams:
             graph.register_generator_state(stream)
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self._side):
                 outcome = iteration()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
