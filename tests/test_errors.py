@@ -1,8 +1,9 @@
 """Scripts depend on the exit codes."""
 
 import pytest
+import torch
 
-from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 
 
 def test_exit_codes_are_those_that_scripts_depend_on() -> None:
@@ -20,3 +21,19 @@ def test_exit_codes_are_those_that_scripts_depend_on() -> None:
 )
 def test_each_error_has_its_exit_code(error: WganError, code: int, on_all_ranks: bool) -> None:
     assert (str(error), error.exit_code, error.on_all_ranks) == ("x", code, on_all_ranks)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), False),
+        (ValueError("can't allocate"), False),
+    ],
+)
+def test_too_little_memory_is_known_by_its_class_or_its_words(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected

@@ -33,7 +33,11 @@ class BadInputError(WganError):
         super().__init__(message, ExitCode.BAD_INPUT)
 
 
+TOO_LITTLE = ("allocate", "out of memory", "ALLOC_FAILED")
+"""How torch's errors say so that have no class of their own: on the CPU, by CUDA's driver, and by its libraries."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, NumPy or torch found too little memory. Torch has no error class for that on the CPU."""
+    """Whether Python, NumPy or torch found too little memory."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "allocate" in str(error))
+    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in TOO_LITTLE))

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, differing, weights
 from wgan_cli import optimizers
 from wgan_cli.config.load import load_config
-from wgan_cli.errors import BadInputError
+from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.engine import ENGINES, CompileEngine, Engine, GraphEngine, Outcome, pick_engine
 from wgan_cli.training.trainer import Trainer
@@ -263,6 +263,50 @@ def test_warm_up_and_capture_have_one_stream_for_all(cuda: Cuda) -> None:
     assert cuda.streams[0].waited == [cuda.default] * 2 * GraphEngine.WARM_UP
     assert cuda.default.waited == cuda.streams * 2 * GraphEngine.WARM_UP
     assert cuda.current is cuda.default
+
+
+def captured_with(cuda: Cuda, fault: BaseException) -> None:
+    """Warms up, and captures an iteration that fails by `fault`."""
+    engine = GraphEngine([])
+    for _ in range(GraphEngine.WARM_UP):
+        engine.execute(cuda.iteration)
+
+    def failing() -> Outcome:
+        raise fault
+
+    engine.execute(failing)
+
+
+def test_a_capture_that_fails_says_why(cuda: Cuda) -> None:
+    fault = RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore of it")
+    message = r"can't hold this iteration \(CUDA error: operation not permitted when stream is capturing\); use eager"
+    with pytest.raises(WganError, match=message) as caught:
+        captured_with(cuda, fault)
+    assert caught.value.__cause__ is fault
+    assert cuda.current is cuda.default  # the next computation does not go to the stream of a dead capture
+
+
+def test_a_capture_that_fails_at_its_end_says_why(cuda: Cuda) -> None:
+    cuda.instantiation = RuntimeError("CUDA error: operation not supported")
+    with pytest.raises(
+        WganError, match=r"can't hold this iteration \(CUDA error: operation not supported\); use eager"
+    ):
+        GraphEngine([]).capture(cuda.iteration)
+    assert cuda.current is cuda.default
+
+
+@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt(), TypeError("x")])
+def test_a_capture_hides_no_error_that_is_not_its_own(cuda: Cuda, fault: BaseException) -> None:
+    with pytest.raises(type(fault)) as caught:
+        captured_with(cuda, fault)
+    assert caught.value is fault
+    assert cuda.current is cuda.default
+
+
+def test_memory_that_runs_out_at_a_captures_end_is_named_first(cuda: Cuda) -> None:
+    cuda.instantiation = RuntimeError("CUDA error: out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        GraphEngine([]).capture(cuda.iteration)
 
 
 def test_eager_execution_adds_nothing() -> None:

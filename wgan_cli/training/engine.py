@@ -17,7 +17,7 @@ from torch._decomp import get_decompositions
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.errors import BadInputError, WganError, is_out_of_memory
 from wgan_cli.training.distributed import World
 from wgan_cli.training.steps import Figures, Loss, backward
 
@@ -179,13 +179,33 @@ class GraphEngine(Engine):
         graph = torch.cuda.CUDAGraph()
         for stream in self.streams:
             graph.register_generator_state(stream)
+        faults: list[BaseException] = []
         try:
-            with torch.cuda.graph(graph, stream=self._side):
-                outcome = iteration()
+            # The outer context gives back the caller's stream: the inner one does not if the capture's end fails.
+            with torch.cuda.stream(self._side), torch.cuda.graph(graph, stream=self._side):
+                try:
+                    return graph, iteration()
+                except BaseException as error:  # the end of a capture that failed raises an error of its own
+                    faults.append(error)
+                    raise
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise WganError(f"training.engine: graph can't hold this iteration ({reason}); use eager") from error
-        return graph, outcome
+            faults.append(error)
+        raise _refused(faults)
+
+
+def _refused(faults: Sequence[BaseException]) -> BaseException:
+    """What to raise for a capture that failed by these errors, the first of which led to the others.
+
+    Memory that ran out is for the caller, who knows what to lower; and so is what says nothing of the capture, such as
+    a signal that came during it.
+    """
+    fault = next(filter(is_out_of_memory, faults), faults[0])
+    if is_out_of_memory(fault) or not isinstance(fault, RuntimeError):
+        return fault
+    reason = str(fault).partition("\n")[0]
+    refused = WganError(f"training.engine: graph can't hold this iteration ({reason}); use eager")
+    refused.__cause__ = fault
+    return refused
 
 
 ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Engine, CompileEngine, GraphEngine)}
