@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, differing, weights
@@ -263,6 +264,16 @@ def test_warm_up_and_capture_have_one_stream_for_all(cuda: Cuda) -> None:
     assert cuda.streams[0].waited == [cuda.default] * 2 * GraphEngine.WARM_UP
     assert cuda.default.waited == cuda.streams * 2 * GraphEngine.WARM_UP
     assert cuda.current is cuda.default
+
+
+@pytest.mark.parametrize(("version", "is_needed"), [("2.11.0+cu128", True), ("2.13.1", True), ("2.14.1", False)])
+def test_streams_are_registered_where_torch_does_not_see_to_it(
+    version: str, is_needed: bool, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    streams = [torch.Generator(), torch.Generator()]
+    GraphEngine(streams).capture(cuda.iteration)
+    assert cuda.registered == (streams if is_needed else [])
 
 
 def captured_with(cuda: Cuda, fault: BaseException) -> None:

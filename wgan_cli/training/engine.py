@@ -177,8 +177,9 @@ class GraphEngine(Engine):
     def capture(self, iteration: Callable[[], Outcome]) -> tuple[torch.cuda.CUDAGraph, Outcome]:
         """The graph of one iteration, and the tensors that each replay writes."""
         graph = torch.cuda.CUDAGraph()
-        for stream in self.streams:
-            graph.register_generator_state(stream)
+        if torch.__version__ < (2, 14):  # since then it does nothing but warn, on stderr, where no filter holds it
+            for stream in self.streams:
+                graph.register_generator_state(stream)
         faults: list[BaseException] = []
         try:
             # The outer context gives back the caller's stream: the inner one does not if the capture's end fails.
