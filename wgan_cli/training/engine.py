@@ -177,7 +177,7 @@ class GraphEngine(Engine):
     def capture(self, iteration: Callable[[], Outcome]) -> tuple[torch.cuda.CUDAGraph, Outcome]:
         """The graph of one iteration, and the tensors that each replay writes."""
         graph = torch.cuda.CUDAGraph()
-        if torch.__version__ < (2, 14):  # since then it does nothing but warn, on stderr, where no filter holds it
+        if torch.__version__ < "2.14":  # since then it does nothing but warn, on stderr, where no filter holds it
             for stream in self.streams:
                 graph.register_generator_state(stream)
         faults: list[BaseException] = []
