@@ -7,7 +7,8 @@
 For each case the textbook loop and wgan train the same networks on the same data in fresh processes, in turn:
 A B A B ... The ratio is that of a pair's iterations per second: median, least and greatest. FOLDER holds MNIST/raw;
 without --data it is $WGAN_DATA or the cache. The share of the peak is wgan's floating-point operations per second
-divided by those of large matrix products, measured in the same process right before and after.
+divided by those of large matrix products, measured in the same process right before and after. The textbook loop always
+computes in float32, with TF32 exactly where wgan uses it (`--set training.matmul=high`).
 """
 
 import argparse
@@ -37,7 +38,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, synchronise, tune_process
+from wgan_cli.devices import pick_device, pick_threads, set_precision, synchronise, tune_process
 from wgan_cli.training.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
@@ -128,7 +129,9 @@ def _batches(config: RunConfig) -> Iterator[Tensor]:
 
 
 def measured(config: RunConfig, who: str, device: torch.device, seconds: float, started: float) -> dict[str, float]:
-    """Iterations a second of `who`, its first iteration since the process was started, and its memory."""
+    """Iterations a second of `who`, its first iteration since the process was started, its memory, and whether it uses
+    TF32: both loops compute float32 products and convolutions as `training.matmul` says."""
+    set_precision(config.training.matmul)
     if who == "textbook":
         step: Callable[[], Any] = textbook(config, device).__next__
     else:
@@ -146,6 +149,8 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
         again = peak(device, torch.float32), peak(device, torch.bfloat16)
         peaks = [statistics.mean(pair) for pair in zip(peaks, again, strict=True)]
     figures = {"iterations_per_second": per_second, "first_iteration_s": first}
+    figures["tf32_products"] = float(torch.get_float32_matmul_precision() != "highest")
+    figures["tf32_convolutions"] = float(torch.backends.cudnn.allow_tf32)
     if device.type == "cuda":
         figures["kernels_per_iteration"] = kernels(step)
         figures["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
@@ -262,6 +267,8 @@ def compared(case: str, more: list[str], device: str, pairs: int, seconds: float
         "ratio_greatest": max(ratios),
         "textbook_iterations_per_second": medians["textbook"]["iterations_per_second"],
         "textbook_memory_mb": medians["textbook"]["peak_memory_mb"],
+        "textbook_tf32_products": medians["textbook"]["tf32_products"],
+        "textbook_tf32_convolutions": medians["textbook"]["tf32_convolutions"],
         **ours,
         "images_per_second": ours["iterations_per_second"] * images,
         "gflop_per_iteration": work,

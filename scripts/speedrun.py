@@ -34,7 +34,7 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, synchronise, tune_process
+from wgan_cli.devices import pick_device, pick_threads, set_precision, synchronise, tune_process
 from wgan_cli.errors import BadInputError
 from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
@@ -122,6 +122,7 @@ def of_wgan(config: RunConfig, device: torch.device, options: argparse.Namespace
 
 
 def of_textbook(config: RunConfig, device: torch.device, options: argparse.Namespace) -> float | None:
+    set_precision(config.training.matmul)  # as wgan's: by default, cuDNN's convolutions use TF32
     judge = new_judge(config.load_data(device), config, device)
     torch.manual_seed(config.seed)
     print(f"textbook, seed {config.seed}, judge {judge.checksum}")

@@ -11,6 +11,7 @@ from wgan_cli.devices import (
     deterministic_kernels,
     pick_device,
     pick_threads,
+    set_precision,
     tune_process,
     tuned_process,
 )
@@ -134,6 +135,15 @@ def test_a_tuned_process_is_as_before_after_the_context() -> None:
     with pytest.raises(ValueError, match="a failure in training"):
         fail()
     assert settings() == before
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
+def test_convolutions_have_the_precision_of_products(matmul: str) -> None:
+    threads, precision, _ = settings()
+    with tuned_process(precision, threads):  # which ends as it began
+        torch.backends.cudnn.allow_tf32 = matmul == "highest"
+        set_precision(matmul)
+        assert settings() == (threads, matmul, matmul != "highest")
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -106,6 +106,13 @@ def busy_cores() -> int:
     return int(statistics.median(readings))
 
 
+def set_precision(matmul: str) -> None:
+    """Sets the precision of float32 products (`training.matmul`), and that of cuDNN's convolutions, which by default
+    use TF32 where products do not."""
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = matmul != "highest"
+
+
 def tune_process(matmul: str, threads: int) -> None:
     """Sets the number of threads, the precision of float32 products (`training.matmul`), and glibc's allocator.
 
@@ -113,8 +120,7 @@ def tune_process(matmul: str, threads: int) -> None:
     on the CPU spends much time in page faults. Other systems have no `mallopt`; their allocators are not changed.
     """
     torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = matmul != "highest"
+    set_precision(matmul)
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
