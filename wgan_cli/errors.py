@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
 class WganError(Exception):
     """A problem that the user can fix: one line per fault, with the file, the key and the remedy.
 
-    All rooms raise it. Only `cli.py` prints it and exits with its `exit_code`.
+    All rooms raise it. Only `commands/boundary.py` prints it, and `wgan` exits with its `exit_code`.
     """
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.RUN_FAILED) -> None:

@@ -1,0 +1,44 @@
+"""`wgan data`: shows what a file or folder holds."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wgan_cli.commands.options import AsJson
+from wgan_cli.commands.pictures import checked_png, write_picture
+from wgan_cli.commands.printing import print_facts, print_json
+
+Source = Annotated[Path, typer.Argument(help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")]
+Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
+Plot = Annotated[Path | None, typer.Option(help="Draw some samples: a .png file.", metavar="FILE")]
+
+
+def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = None) -> None:
+    """Show what a file or folder holds, and the config line to train on it."""
+    from wgan_cli.data.survey import survey
+
+    plot = checked_png(plot)
+    found = survey(path.expanduser(), key)
+    try:
+        if plot is not None:
+            write_picture(_scene(found.spec), plot)
+    finally:
+        if as_json:
+            print_json({**found.facts, "config": found.yaml_lines()})
+        else:
+            print_facts(found.facts)
+            typer.echo(f"\n{found.yaml_lines()}")
+
+
+def _scene(spec: Any) -> Any:
+    """Some samples of the data, for a picture."""
+    import torch
+
+    from wgan_cli.plots.samples import Scene
+
+    resolved = spec.resolved()
+    dataset = resolved.load(torch.device("cpu"))
+    state = dataset.state_dict()
+    shown = dataset.real(64 if resolved.is_image else 2000, torch.Generator().manual_seed(0), heldout=False)
+    return Scene(shown, resolved, lambda samples: resolved.decoded(samples, state), is_real=True)

@@ -1,0 +1,66 @@
+"""`wgan evaluate`: measures a trained generator."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgan_cli.commands.options import AsJson, Best, Checkpoint, Device
+from wgan_cli.commands.pictures import checked_png, write_picture
+from wgan_cli.commands.printing import print_figures, print_json
+from wgan_cli.commands.seeds import check_seeds
+from wgan_cli.errors import WganError
+
+Num = Annotated[int, typer.Option(min=2, help="The number of generated samples, and of real ones.")]
+Seed = Annotated[int, typer.Option(min=0, help="The seed of the first sample; it also selects the real ones.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
+]
+Nearest = Annotated[
+    Path | None,
+    typer.Option(help="Draw the samples nearest to training samples beside these: a .png file.", metavar="FILE"),
+]
+
+
+def evaluate(
+    ckpt: Checkpoint,
+    num: Num = 2000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    plot: Plot = None,
+    nearest: Nearest = None,
+    best: Best = False,
+    device: Device = "auto",
+) -> None:
+    """Measure a trained generator against real samples, each figure beside its floor."""
+    from wgan_cli.devices import pick_device
+    from wgan_cli.evaluation import figures as evaluation
+    from wgan_cli.runs.loaded import load_run
+
+    check_seeds(seed + num - 1, num)
+    plot, nearest = checked_png(plot), checked_png(nearest, "--nearest")
+    loaded = load_run(ckpt, pick_device(device), best=best)
+    pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
+    figures = evaluation.evaluate(loaded, num, seed)
+    try:
+        _keep(figures, Path(ckpt).expanduser())
+        if plot is not None:
+            write_picture(evaluation.scene(loaded, num, seed), plot)
+        if nearest is not None:
+            write_picture(pairs, nearest)
+    finally:  # a closed pipe must not cost the files, nor a full disk the figures
+        (print_json if as_json else print_figures)(figures)
+
+
+def _keep(figures: dict[str, float], run: Path) -> None:
+    """Writes the figures into the folder of the run, if `run` is one."""
+    from wgan_cli import files
+    from wgan_cli.runs.readers import holds_run
+
+    path = run / "evaluation.json"
+    if holds_run(run):
+        try:
+            files.write_atomically(path, json.dumps(figures, indent=2, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise WganError(f"{path}: can't be written ({error.strerror})") from error

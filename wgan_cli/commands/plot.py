@@ -1,0 +1,21 @@
+"""`wgan plot`: draws what runs logged."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Runs = Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN...")]
+Out = Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")]
+
+
+def plot(runs: Runs, out: Out = Path("plot.png")) -> None:
+    """Draw what runs logged, with samples of each, and print where the picture is."""
+    from wgan_cli.plots.curves import curves_figure
+    from wgan_cli.plots.style import check_path, save
+    from wgan_cli.runs.curves import read_curves
+
+    out = out.expanduser()
+    check_path(out, "--out")
+    save(curves_figure(read_curves([run.expanduser() for run in runs])), out)
+    typer.echo(out)

@@ -1,0 +1,52 @@
+"""What commands print on stdout: one JSON object, or text for people."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def print_json(tree: Any) -> None:
+    """Prints one JSON object, in one line."""
+    typer.echo(json.dumps(tree, allow_nan=False))
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """Prints a line for each figure: its name, its value, and the ends of its confidence interval if it has one."""
+    ends = {name for name in figures if name.endswith(("_ci_low", "_ci_high"))}
+    width = max(len(name) for name in figures if name not in ends)
+    for name, value in figures.items():
+        if name in ends:
+            continue
+        text = f"{value:.6g}" if isinstance(value, float) else value
+        if f"{name}_ci_low" in ends:
+            text = f"{text:<11}  {figures[f'{name}_ci_low']:.6g} to {figures[f'{name}_ci_high']:.6g}"
+        typer.echo(f"{name:{width}}  {text}")
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Prints what a survey of data found: a line for each fact, and one for each row of a fact that is a table."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+            typer.echo(f"{name}:")
+            for row, cells in value.items():
+                typer.echo(f"  {row}: " + ", ".join(f"{key} {_short(cell)}" for key, cell in cells.items()))
+        elif isinstance(value, dict):
+            typer.echo(f"{name:{width}}  " + ", ".join(f"{key}: {count:,}" for key, count in value.items()))
+        elif isinstance(value, list):
+            typer.echo(f"{name:{width}}  " + (", ".join(map(_short, value)) or "-"))
+        else:
+            typer.echo(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of text below their head, in columns as wide as their longest cell."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        typer.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

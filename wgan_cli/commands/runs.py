@@ -1,0 +1,40 @@
+"""`wgan runs`: lists runs."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wgan_cli.commands.options import AsJson
+from wgan_cli.commands.printing import print_json, print_table
+
+Folder = Annotated[Path, typer.Argument(help="The folder to search.", metavar="[FOLDER]")]
+HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
+
+
+def runs(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
+    """List the runs below a folder, with their iterations, states and figures."""
+    from wgan_cli.runs.listing import summaries
+
+    found, faults = summaries(folder.expanduser())
+    for fault in faults:
+        logging.getLogger("wgan").warning(fault)
+    if as_json:
+        print_json({"runs": [run.to_dict() for run in found]})
+    else:
+        print_table(HEAD, [_row(run) for run in found])
+
+
+def _row(run: Any) -> tuple[str, ...]:
+    return (
+        run.name,
+        f"{run.step:,} / {run.iterations:,}",
+        run.state,
+        *(_cell(value) for value in (run.gap, run.w1, run.truth, run.iterations_per_second)),
+        run.last_written.removesuffix("+00:00").replace("T", " "),
+    )
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

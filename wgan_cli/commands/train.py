@@ -1,0 +1,81 @@
+"""`wgan train`: trains a run."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wgan_cli.commands.options import Device
+from wgan_cli.errors import BadInputError
+
+Config = Annotated[str, typer.Option(help="A YAML file, or the name of a shipped config.", metavar="FILE|NAME")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set one key, such as training.iterations=10. Can be repeated.", metavar="KEY=VALUE"),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, if there is one.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved config with sizes and shapes, and write nothing.")
+]
+
+
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Train from a config, and print the run's folder."""
+    if resume and out is None:
+        raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
+    from wgan_cli.config.load import load_config
+    from wgan_cli.training.distributed import find_world, joined
+
+    world = find_world()
+    resolved = load_config(config, overrides or (), world.size)
+    for warning in resolved.warnings():
+        logging.getLogger("wgan").warning(warning)
+    from wgan_cli.devices import pick_device
+
+    chosen = pick_device(device, world.local_rank if world.size > 1 else None)
+    if dry_run:
+        if world.is_first:
+            _describe(resolved)
+        return
+    from wgan_cli.training.loop import train_run
+
+    with joined(world, chosen):
+        path = train_run(
+            resolved,
+            chosen,
+            out=out and out.expanduser(),
+            name=Path(config).stem,
+            resume=resume,
+            world=world,
+            process_ends=True,
+        )
+    if world.is_first:
+        typer.echo(path)
+
+
+def _describe(resolved: Any) -> None:
+    """Prints the YAML of a run, and the sizes and shapes of its networks as comments."""
+    import torch
+
+    from wgan_cli.networks.base import parameter_count
+
+    batch = resolved.training.batch_size
+    with torch.device("meta"):  # without memory, so that networks of any size can be described
+        networks = resolved.networks()
+    sizes = "x".join(map(str, (batch, *resolved.sample_shape)))
+    width = resolved.condition.width(resolved.data) if resolved.condition else 0
+    inputs = f"{batch}x{resolved.latent.dim + width}"
+    typer.echo(resolved.to_yaml(), nl=False)
+    typer.echo(f"# generator: {parameter_count(networks.generator):,} parameters, {inputs} -> {sizes}")
+    typer.echo(f"# critic: {parameter_count(networks.critic):,} parameters, {sizes} -> {batch}")
