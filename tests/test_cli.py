@@ -67,6 +67,20 @@ def test_train_prints_the_runs_folder_and_no_bar(wgan: Wgan) -> None:
     assert Path("runs/normal_gp-0002/metrics.jsonl").is_file()
 
 
+def test_configs_and_runs_are_named_with_or_without_their_option(wgan: Wgan) -> None:
+    options = ("--out=run", *QUICK)
+    assert wgan("train", "normal_gp", *options).out == "run\n"
+    assert wgan("train", "normal_gp", "--config=normal_gp", *options, "--resume").out == "run\n"
+    draws = [
+        (wgan("sample", *line, "--out=x.npz").code, np.load("x.npz")["samples"].tolist())
+        for line in (("run",), ("--ckpt=run",), ("run", "--ckpt=run"))
+    ]
+    assert draws[0][0] == 0
+    assert draws[0] == draws[1] == draws[2]
+    assert wgan("evaluate", "run", "--num=20").out == wgan("evaluate", "--ckpt=run", "--num=20").out
+    assert Path("run/evaluation.json").is_file()
+
+
 def test_the_same_line_resumes_for_ever(wgan: Wgan) -> None:
     line = ("--out", "run", "--resume")
     assert train(wgan, *line).out == "run\n"
@@ -324,6 +338,26 @@ def test_version_and_help(wgan: Wgan) -> None:
         assert "Usage: wgan" in wgan(*command, "--help").out
 
 
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("train", "[CONFIG]"),
+        ("sample", "[RUN]"),
+        ("distance", "A B"),
+        ("plot", "RUN..."),
+        ("runs", "[FOLDER]"),
+        ("configs", "[NAME]"),
+    ],
+)
+def test_help_shows_names_and_no_types(wgan: Wgan, command: str, usage: str) -> None:
+    shown = wgan(command, "--help").out
+    assert shown.splitlines()[0] == f"Usage: wgan {command} [OPTIONS] {usage}"
+    for word in usage.replace(".", "").split():
+        assert f"\n  {word.strip('[]')}  " in shown
+    assert "[[" not in shown
+    assert "<" not in shown.replace("<=", "")
+
+
 def test_help_and_listings_do_not_import_torch() -> None:
     code = "import sys; from wgan_cli import cli; cli.configs(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.endswith("\nFalse\n")
@@ -332,7 +366,13 @@ def test_help_and_listings_do_not_import_torch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["train"], ["Missing option '--config'", "wgan train --help"]),
+        (["train"], ["no config is named; name a file, or one that `wgan configs` lists"]),
+        (["train", "--config", ""], ["no config is named"]),
+        (["train", "normal_gp", "--config", "mnist_gp"], ["--config mnist_gp: differs from normal_gp"]),
+        (["sample"], ["no run is named; name its folder, or a checkpoint file"]),
+        (["evaluate", "", "--json"], ["no run is named"]),
+        (["evaluate", "a", "--ckpt", "b"], ["--ckpt b: differs from a; leave one of them out"]),
+        (["plot"], ["Missing argument", "wgan plot --help"]),
         (["tarin"], ["No such command 'tarin'"]),
         (["train", "--confg", "x"], ["No such option"]),
         (["train", "--config", "nothing.yaml"], ["nothing.yaml: no such file"]),

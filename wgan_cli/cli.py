@@ -11,6 +11,7 @@ from wgan_cli.commands.configs import configs
 from wgan_cli.commands.data import data
 from wgan_cli.commands.distance import distance
 from wgan_cli.commands.evaluate import evaluate
+from wgan_cli.commands.help import Command
 from wgan_cli.commands.plot import plot
 from wgan_cli.commands.runs import runs
 from wgan_cli.commands.sample import sample
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in (train, sample, evaluate, distance, data, plot, runs, configs):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError
 
-Name = Annotated[str | None, typer.Argument(help="The config to print.", metavar="[NAME]")]
+Name = Annotated[str | None, typer.Argument(help="The config to print.", metavar="NAME")]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")]
 
 

@@ -12,17 +12,21 @@ from wgan_cli.errors import BadInputError
 A = Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, or a dataset such as mnist:test.", metavar="A")]
 B = Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")]
 Method = Annotated[str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d, critic or bounds.", metavar="METHOD")]
-Order = Annotated[float, typer.Option("--p", min=1, help="The order p of W_p, with costs ‖x − y‖^p.")]
+Order = Annotated[float, typer.Option("--p", min=1, metavar="P", help="The order p of W_p, with costs ‖x − y‖^p.")]
 Epsilon = Annotated[
-    float | None, typer.Option(help="Sinkhorn's blur, in the unit of the cost. [default: mean cost / 100]")
+    float | None,
+    typer.Option(help="Sinkhorn's blur, in the unit of the cost. [default: mean cost / 100]", metavar="BLUR"),
 ]
-Num = Annotated[int, typer.Option(min=1, help="The most samples of each set; --seed selects them.")]
-Seed = Annotated[int, typer.Option(min=0, help="The seed of the selection, the directions and the critic.")]
+Num = Annotated[int, typer.Option(min=1, metavar="N", help="The most samples of each set; --seed selects them.")]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="SEED", help="The seed of the selection, the directions and the critic.")
+]
 Config = Annotated[
     str | None, typer.Option(help="YAML of the critic for critic, bounds: critic, lipschitz, ...", metavar="FILE")
 ]
 Confidence = Annotated[
-    float | None, typer.Option(help="Of each limit of --method bounds. [default: 0.95]", min=0.5, max=0.999999)
+    float | None,
+    typer.Option(min=0.5, max=0.999999, metavar="SHARE", help="Of each limit of --method bounds. [default: 0.95]"),
 ]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw costs and plan (exact, sinkhorn): .png, .svg, .pdf.", metavar="FILE")

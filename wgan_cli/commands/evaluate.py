@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from wgan_cli.commands.options import AsJson, Best, Checkpoint, Device
+from wgan_cli.commands.options import AsJson, Best, Checkpoint, Device, Run, named_run
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.commands.seeds import check_seeds
 from wgan_cli.errors import WganError
 
-Num = Annotated[int, typer.Option(min=2, help="The number of generated samples, and of real ones.")]
-Seed = Annotated[int, typer.Option(min=0, help="The seed of the first sample; it also selects the real ones.")]
+Num = Annotated[int, typer.Option(min=2, metavar="N", help="The number of generated samples, and of real ones.")]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="SEED", help="The seed of the first sample; it also selects the real ones.")
+]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
 ]
@@ -24,7 +26,8 @@ Nearest = Annotated[
 
 
 def evaluate(
-    ckpt: Checkpoint,
+    run: Run = None,
+    ckpt: Checkpoint = None,
     num: Num = 2000,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -38,13 +41,14 @@ def evaluate(
     from wgan_cli.evaluation import figures as evaluation
     from wgan_cli.runs.loaded import load_run
 
+    target = named_run(run, ckpt)
     check_seeds(seed + num - 1, num)
     plot, nearest = checked_png(plot), checked_png(nearest, "--nearest")
-    loaded = load_run(ckpt, pick_device(device), best=best)
+    loaded = load_run(target, pick_device(device), best=best)
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
     figures = evaluation.evaluate(loaded, num, seed)
     try:
-        _keep(figures, Path(ckpt).expanduser())
+        _keep(figures, Path(target).expanduser())
         if plot is not None:
             write_picture(evaluation.scene(loaded, num, seed), plot)
         if nearest is not None:

@@ -1,10 +1,32 @@
-"""Options that several commands have."""
+"""Arguments and options that several commands have."""
 
 from typing import Annotated
 
 import typer
 
+from wgan_cli.errors import BadInputError
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
 Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint, not the newest one.")]
-Checkpoint = Annotated[str, typer.Option("--ckpt", help="A run's folder, or one checkpoint file.", metavar="RUN|FILE")]
+Run = Annotated[str | None, typer.Argument(help="A run's folder, or one checkpoint file.", metavar="RUN")]
+Checkpoint = Annotated[str | None, typer.Option("--ckpt", help="The same as RUN.", metavar="RUN|FILE")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+def named_run(run: str | None, ckpt: str | None) -> str:
+    """The run that a command is about. It is named as an argument, by --ckpt, or alike by both."""
+    missing = "no run is named; name its folder, or a checkpoint file: `wgan runs` lists runs"
+    return named_once(run, "--ckpt", ckpt, missing)
+
+
+def named_once(argument: str | None, option: str, value: str | None, missing: str) -> str:
+    """What an argument names, or the option `option`, or both alike.
+
+    Raises `BadInputError` if they differ, and with the message `missing` if there is neither.
+    """
+    if argument and value and argument != value:
+        raise BadInputError(f"{option} {value}: differs from {argument}; leave one of them out")
+    named = argument or value
+    if not named:  # or empty, as an unset variable of a shell
+        raise BadInputError(missing)
+    return named

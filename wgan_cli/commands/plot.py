@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Runs = Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN...")]
+Runs = Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN")]
 Out = Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")]
 
 

@@ -9,7 +9,7 @@ import typer
 from wgan_cli.commands.options import AsJson
 from wgan_cli.commands.printing import print_json, print_table
 
-Folder = Annotated[Path, typer.Argument(help="The folder to search.", metavar="[FOLDER]")]
+Folder = Annotated[Path, typer.Argument(help="The folder to search.", metavar="FOLDER")]
 HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
 
 

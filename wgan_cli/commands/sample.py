@@ -6,16 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import Best, Checkpoint, Device
+from wgan_cli.commands.options import Best, Checkpoint, Device, Run, named_run
 from wgan_cli.commands.seeds import check_seeds, parse_pair, parse_seeds
 from wgan_cli.errors import BadInputError
 
-Num = Annotated[int | None, typer.Option(min=1, help="The number of samples. [default: 64]")]
-Seed = Annotated[int, typer.Option(min=0, help="The seed of the first sample; the next seeds count up.")]
+Num = Annotated[int | None, typer.Option(min=1, metavar="N", help="The number of samples. [default: 64]")]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="SEED", help="The seed of the first sample; the next seeds count up.")
+]
 Seeds = Annotated[str | None, typer.Option(help="All seeds, such as 0,3-9.", metavar="SEEDS")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="A grid (.png), an array (.npz), or a folder of PNGs. [default: samples.png or .npz]"),
+    typer.Option(
+        help="A grid (.png), an array (.npz, .npy), a table (.csv, .parquet), or a folder of PNGs. "
+        "[default: samples.png or .npz]",
+        metavar="PATH",
+    ),
 ]
 Interpolate = Annotated[
     str | None, typer.Option(help="Draw the path between the samples of two seeds, in --num steps.", metavar="A,B")
@@ -31,7 +37,8 @@ Raw = Annotated[bool, typer.Option("--raw", help="The last weights, not the aver
 
 
 def sample(
-    ckpt: Checkpoint,
+    run: Run = None,
+    ckpt: Checkpoint = None,
     num: Num = None,
     seed: Seed = 0,
     seeds: Seeds = None,
@@ -49,8 +56,9 @@ def sample(
     from wgan_cli.devices import pick_device
     from wgan_cli.runs.loaded import load_run
 
+    target = named_run(run, ckpt)
     _refuse_contradictions(num, seed, seeds, interpolate, classes, given, given_from)
-    loaded = load_run(ckpt, pick_device(device), raw=raw, best=best)
+    loaded = load_run(target, pick_device(device), raw=raw, best=best)
     path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
     given_from = given_from and given_from.expanduser()

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import Device
+from wgan_cli.commands.options import Device, named_once
 from wgan_cli.errors import BadInputError
 
-Config = Annotated[str, typer.Option(help="A YAML file, or the name of a shipped config.", metavar="FILE|NAME")]
+Name = Annotated[
+    str | None, typer.Argument(help="A YAML file, or the name of a config that `wgan configs` lists.", metavar="CONFIG")
+]
+Config = Annotated[str | None, typer.Option(help="The same as CONFIG.", metavar="FILE|NAME")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set one key, such as training.iterations=10. Can be repeated.", metavar="KEY=VALUE"),
@@ -24,7 +27,8 @@ DryRun = Annotated[
 
 
 def train(
-    config: Config,
+    name: Name = None,
+    config: Config = None,
     overrides: Overrides = None,
     out: Out = None,
     resume: Resume = False,
@@ -32,30 +36,31 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train from a config, and print the run's folder."""
+    chosen = named_once(name, "--config", config, "no config is named; name a file, or one that `wgan configs` lists")
     if resume and out is None:
         raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
     from wgan_cli.config.load import load_config
     from wgan_cli.training.distributed import find_world, joined
 
     world = find_world()
-    resolved = load_config(config, overrides or (), world.size)
+    resolved = load_config(chosen, overrides or (), world.size)
     for warning in resolved.warnings():
         logging.getLogger("wgan").warning(warning)
     from wgan_cli.devices import pick_device
 
-    chosen = pick_device(device, world.local_rank if world.size > 1 else None)
+    where = pick_device(device, world.local_rank if world.size > 1 else None)
     if dry_run:
         if world.is_first:
             _describe(resolved)
         return
     from wgan_cli.training.loop import train_run
 
-    with joined(world, chosen):
+    with joined(world, where):
         path = train_run(
             resolved,
-            chosen,
+            where,
             out=out and out.expanduser(),
-            name=Path(config).stem,
+            name=Path(chosen).stem,
             resume=resume,
             world=world,
             process_ends=True,
