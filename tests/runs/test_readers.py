@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from wgan_cli.errors import BadInputError
-from wgan_cli.runs.readers import holds_run, read_grids, read_metrics, read_status, read_threads
+from wgan_cli.runs.places import holds_run
+from wgan_cli.runs.readers import read_grids, read_metrics, read_status, read_threads
 
 
 def test_a_config_makes_a_folder_a_run(run: Path, tmp_path: Path) -> None:

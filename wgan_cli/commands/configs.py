@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from wgan_cli.commands.completion import shipped_names
 from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError
 
-Name = Annotated[str | None, typer.Argument(help="The config to print.", metavar="NAME")]
+Name = Annotated[str | None, typer.Argument(help="The config to print.", metavar="NAME", autocompletion=shipped_names)]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")]
 
 

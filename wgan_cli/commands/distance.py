@@ -5,13 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
+from wgan_cli.commands.completion import METHODS, methods
 from wgan_cli.commands.options import AsJson
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.errors import BadInputError
 
 A = Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, or a dataset such as mnist:test.", metavar="A")]
 B = Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")]
-Method = Annotated[str, typer.Option(help="exact, sinkhorn, sliced, gaussian, 1d, critic or bounds.", metavar="METHOD")]
+Method = Annotated[
+    str,
+    typer.Option(help=f"{', '.join(METHODS[:-1])} or {METHODS[-1]}.", metavar="METHOD", autocompletion=methods),
+]
 Order = Annotated[float, typer.Option("--p", min=1, metavar="P", help="The order p of W_p, with costs ‖x − y‖^p.")]
 Epsilon = Annotated[
     float | None,

@@ -60,7 +60,7 @@ def evaluate(
 def _keep(figures: dict[str, float], run: Path) -> None:
     """Writes the figures into the folder of the run, if `run` is one."""
     from wgan_cli import files
-    from wgan_cli.runs.readers import holds_run
+    from wgan_cli.runs.places import holds_run
 
     path = run / "evaluation.json"
     if holds_run(run):

@@ -4,12 +4,21 @@ from typing import Annotated
 
 import typer
 
+from wgan_cli.commands.completion import devices, runs_or_checkpoints
 from wgan_cli.errors import BadInputError
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", autocompletion=devices)
+]
 Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint, not the newest one.")]
-Run = Annotated[str | None, typer.Argument(help="A run's folder, or one checkpoint file.", metavar="RUN")]
-Checkpoint = Annotated[str | None, typer.Option("--ckpt", help="The same as RUN.", metavar="RUN|FILE")]
+Run = Annotated[
+    str | None,
+    typer.Argument(help="A run's folder, or one checkpoint file.", metavar="RUN", autocompletion=runs_or_checkpoints),
+]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option("--ckpt", help="The same as RUN.", metavar="RUN|FILE", autocompletion=runs_or_checkpoints),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 

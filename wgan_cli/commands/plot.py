@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-Runs = Annotated[list[Path], typer.Argument(help="The folders of runs, drawn in one picture.", metavar="RUN")]
+from wgan_cli.commands import completion
+
+Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        help="The folders of runs, drawn in one picture.", metavar="RUN", autocompletion=completion.run_folders
+    ),
+]
 Out = Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")]
 
 

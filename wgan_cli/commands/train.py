@@ -6,13 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
+from wgan_cli.commands.completion import config_names
 from wgan_cli.commands.options import Device, named_once
 from wgan_cli.errors import BadInputError
 
 Name = Annotated[
-    str | None, typer.Argument(help="A YAML file, or the name of a config that `wgan configs` lists.", metavar="CONFIG")
+    str | None,
+    typer.Argument(
+        help="A YAML file, or the name of a config that `wgan configs` lists.",
+        metavar="CONFIG",
+        autocompletion=config_names,
+    ),
 ]
-Config = Annotated[str | None, typer.Option(help="The same as CONFIG.", metavar="FILE|NAME")]
+Config = Annotated[
+    str | None, typer.Option(help="The same as CONFIG.", metavar="FILE|NAME", autocompletion=config_names)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set one key, such as training.iterations=10. Can be repeated.", metavar="KEY=VALUE"),

@@ -26,7 +26,8 @@ from wgan_cli.files import Creations, creations, is_aside, is_lock_file, locked,
 from wgan_cli.plots.style import write_png
 from wgan_cli.runs.checkpoints import CheckpointWriter, checkpoints
 from wgan_cli.runs.environment import environment
-from wgan_cli.runs.readers import holds_run, parse_metrics, read_status
+from wgan_cli.runs.places import holds_run
+from wgan_cli.runs.readers import parse_metrics, read_status
 
 log = logging.getLogger("wgan")
 State = Literal["running", "finished", "stopped", "diverged"]

@@ -12,7 +12,8 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.folder import State
-from wgan_cli.runs.readers import holds_run, read_metrics, read_status
+from wgan_cli.runs.places import holds_run
+from wgan_cli.runs.readers import read_metrics, read_status
 
 log = logging.getLogger("wgan")
 

@@ -14,11 +14,6 @@ from wgan_cli.runs.checkpoints import numbered
 log = logging.getLogger("wgan")
 
 
-def holds_run(path: Path) -> bool:
-    """Whether `path` is the folder of a run: a config alone may be the user's own file."""
-    return (path / "config.yaml").is_file() and ((path / ".lock").is_file() or (path / "checkpoints").is_dir())
-
-
 def read_metrics(run: Path) -> list[dict[str, float]]:
     """The logged lines of a run, in order, without an incomplete last one. A warning tells of damaged lines.
 

@@ -18,7 +18,8 @@ from wgan_cli.devices import deterministic_kernels, pick_threads, tuned_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.runs.checkpoints import checkpoints, read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
-from wgan_cli.runs.readers import holds_run, read_threads
+from wgan_cli.runs.places import holds_run
+from wgan_cli.runs.readers import read_threads
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.progress import Progress
 from wgan_cli.training.reporting import Reporter, in_line, in_short
