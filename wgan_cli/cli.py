@@ -12,6 +12,7 @@ from wgan_cli.commands.data import data
 from wgan_cli.commands.distance import distance
 from wgan_cli.commands.evaluate import evaluate
 from wgan_cli.commands.help import Command
+from wgan_cli.commands.init import init
 from wgan_cli.commands.plot import plot
 from wgan_cli.commands.runs import runs
 from wgan_cli.commands.sample import sample
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (train, sample, evaluate, distance, data, plot, runs, configs):
+for _command in (init, train, sample, evaluate, distance, data, plot, runs, configs):
     app.command(cls=Command)(_command)
 
 

@@ -1,0 +1,75 @@
+"""`wgan init`: writes a config to start from."""
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgan_cli.commands.completion import shipped_names
+from wgan_cli.errors import BadInputError, WganError
+
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        help="The shipped config to start from. [default: normal_gp, or what fits --data]",
+        metavar="NAME",
+        autocompletion=shipped_names,
+    ),
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Your data: a file of samples, a folder of pictures, or a .zip.", metavar="PATH")
+]
+Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
+Out = Annotated[Path, typer.Option(help="The config to write; - is stdout.", metavar="FILE")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file, if there is one.")]
+
+
+def init(
+    name: Name = None, data: Data = None, key: Key = None, out: Out = Path("config.yaml"), force: Force = False
+) -> None:
+    """Write a config with comments to start from, and print where it is."""
+    if name is not None and data is not None:
+        raise BadInputError(f"--data picks the recipe that fits; leave {name} out")
+    if key is not None and data is None:
+        raise BadInputError("--key: names an array of --data, which is missing")
+    to_stdout, out = out == Path("-"), out.expanduser()
+    if not to_stdout:
+        _check_out(out, force)
+    text = _text(name, data and data.expanduser(), key)
+    if to_stdout:
+        typer.echo(text, nl=False)
+        return
+    _write(out, text, force)
+    logging.getLogger("wgan").info("next: %s", shlex.join(["wgan", "train", str(out)]))
+    typer.echo(out)
+
+
+def _text(name: str | None, data: Path | None, key: str | None) -> str:
+    from wgan_cli.config.start import for_data, from_shipped
+    from wgan_cli.data.survey import survey
+
+    return from_shipped(name or "normal_gp") if data is None else for_data(survey(data, key), data.name)
+
+
+def _check_out(out: Path, force: bool) -> None:
+    if out.is_dir():
+        raise BadInputError(f"--out {out}: is a folder; name a file")
+    if not out.parent.is_dir():
+        raise BadInputError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if out.exists() and not force:
+        raise BadInputError(f"--out {out}: exists; name another file, or replace it by --force")
+
+
+def _write(out: Path, text: str, force: bool) -> None:
+    from wgan_cli.files import write_atomically
+
+    try:
+        if force:
+            write_atomically(out, text.encode())
+        else:
+            with out.open("x", encoding="utf-8") as file:  # never over a file that another process made by now
+                file.write(text)
+    except OSError as error:
+        raise WganError(f"--out {out}: can't be written ({error.strerror})") from error
