@@ -219,6 +219,47 @@ def test_bad_ends_of_an_interpolation_are_refused(wgan: Wgan, trained: Path, end
     refused(wgan("sample", "--ckpt", trained, f"--interpolate={ends}"), f"--interpolate {ends}: must name two seeds")
 
 
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        (("train", "normal_gp", "--out"), "--out"),
+        (("sample", "{run}", "--out"), "--out"),
+        (("plot", "{run}", "--out"), "--out"),
+        (("evaluate", "{run}", "--num=10", "--plot"), "--plot"),
+        (("evaluate", "{run}", "--num=10", "--nearest"), "--nearest"),
+        (("distance", "x.npy", "x.npy", "--plot"), "--plot"),
+        (("data", "x.npy", "--plot"), "--plot"),
+    ],
+)
+def test_no_path_and_stdout_are_refused_by_name(wgan: Wgan, trained: Path, line: tuple[str, ...], option: str) -> None:
+    np.save("x.npy", np.zeros((9, 2)))
+    before = sorted(trained.rglob("*"))
+    words = [word.format(run=trained) for word in line]
+    refused(wgan(*words, ""), f"{option}", "'' is no path; name a file or folder")
+    refused(wgan(*words, "-"), f"{option}", "- would be stdout, but this is written to a file or folder")
+    refused(wgan(*words, "~nobody-of-this-name/x.png"), f"{option}", "there is no such user")
+    assert (sorted(trained.rglob("*")), list(Path().iterdir())) == (before, [Path("x.npy")])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("train", "~nobody-of-this-name/x.yaml"),
+        ("train", "normal_gp", "--set=data={kind: arrays, path: ~nobody-of-this-name/x.npy}"),
+        ("train", "mnist_gp", "--set=data.root=~nobody-of-this-name/x"),
+        ("sample", "~nobody-of-this-name/run"),
+        ("runs", "~nobody-of-this-name"),
+        ("plot", "~nobody-of-this-name"),
+        ("data", "~nobody-of-this-name"),
+        ("distance", "~nobody-of-this-name/x.npy", "mnist:test"),
+        ("init", "--data", "~nobody-of-this-name"),
+    ],
+)
+def test_the_home_of_nobody_is_refused(wgan: Wgan, line: tuple[str, ...]) -> None:
+    refused(wgan(*line), "there is no such user, whose home folder ~ would be")
+    assert not list(Path().iterdir())
+
+
 def test_bad_checkpoints_are_named(wgan: Wgan, trained: Path) -> None:
     Path("x.pt").write_bytes(b"no checkpoint")
     refused(wgan("sample", "--ckpt", "x.pt"), "x.pt: truncated, damaged, or not a file of torch's")
@@ -281,6 +322,17 @@ def test_distance_prints_figures_json_and_a_picture(wgan: Wgan) -> None:
     assert fitted["w1_estimate"] <= figures["w1"] * 1.01
 
 
+@pytest.mark.parametrize("values", [np.random.default_rng(0).normal(size=(300, 2)), np.ones((5, 3)), np.array([[4.0]])])
+def test_a_set_has_no_sinkhorn_distance_to_itself(wgan: Wgan, values: np.ndarray) -> None:
+    np.save("a.npy", values)
+    result = wgan("distance", "a.npy", "a.npy", "--method=sinkhorn", "--json")
+    assert (result.code, result.err) == (0, "")
+    figures = json.loads(result.out)
+    assert figures["sinkhorn_divergence"] < 1e-9
+    assert figures["sinkhorn_cost"] < figures["epsilon"]  # what the blur moves
+    assert figures["converged"]
+
+
 def test_bad_distances_are_refused(wgan: Wgan) -> None:
     np.save("a.npy", np.arange(10.0).reshape(5, 2))
     Path("critic.yaml").write_text("steps: 20\nbatchsize: 8\n")
@@ -318,6 +370,8 @@ def test_runs_prints_a_table_or_json(wgan: Wgan) -> None:
     assert listed[0]["gap"] == 0.5
     Path("empty").mkdir()
     assert json.loads(wgan("runs", "empty", "--json").out) == {"runs": []}
+    assert wgan("runs", "empty") == Result(0, "", "wgan: empty: holds no runs\n")
+    refused(wgan("runs", ""), "'' is no path")
     assert wgan("runs", "nowhere").code == 2
 
 

@@ -47,13 +47,14 @@ def train(
     `WganError` for bad input, and for a run that fails, diverges or is stopped.
     """
     from wgan_cli.devices import pick_device
+    from wgan_cli.paths import expanded
     from wgan_cli.training.loop import train_run
 
     if resume and out is None:
         raise BadInputError("resume needs out, the folder of the run to go on with")
     name = "run" if not isinstance(config, str | Path) else Path(config).stem
     loaded = load_config(config) if isinstance(config, str | Path) else config
-    return train_run(loaded, pick_device(device), out=Path(out).expanduser() if out else None, name=name, resume=resume)
+    return train_run(loaded, pick_device(device), out=expanded(out) if out else None, name=name, resume=resume)
 
 
 def load_run(path: str | Path, *, device: str = "auto", raw: bool = False, best: bool = False) -> "LoadedRun":

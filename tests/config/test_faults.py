@@ -57,5 +57,22 @@ def test_long_values_are_cut(good: str) -> None:
     assert all(len(fault) < 400 for fault in faults(good, "seed=" + "9" * 4000))
 
 
+def test_a_replaced_mapping_is_to_blame_for_what_it_lacks(good: str) -> None:
+    assert faults(good, "optimizer={kind: mlp}") == [
+        "--set optimizer={kind: mlp}: optimizer.generator: is missing",
+        "--set optimizer={kind: mlp}: optimizer.critic: is missing",
+        "--set optimizer={kind: mlp}: optimizer.kind: unknown key; allowed: generator, critic",
+    ]
+    assert faults(good, "optimizer.generator={kind: adam}") == [
+        "--set optimizer.generator={kind: adam}: optimizer.generator.lr: is missing"
+    ]
+
+
+def test_who_replaces_the_whole_mapping_is_not_told_to_do_so(good: str) -> None:
+    (fault,) = faults(good, "lipschitz={kind: clip, bond: 1}")
+    assert "did you mean bound?" in fault
+    assert "replace the whole mapping" not in fault
+
+
 def test_changing_a_kind_alone_is_explained(good: str) -> None:
     assert "replace the whole mapping: --set 'lipschitz={kind: ...}'" in faults(good, "lipschitz.kind=clip")[0]

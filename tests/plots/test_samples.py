@@ -31,6 +31,13 @@ def test_the_density_is_drawn_against_the_target() -> None:
     assert len(axes.get_legend().get_texts()) == 2
 
 
+@pytest.mark.parametrize(("count", "bins"), [(1, 1), (64, 8), (500, 23), (4096, 60), (100_000, 60)])
+def test_a_density_has_no_more_bins_than_its_values_fill(count: int, bins: int) -> None:
+    (axes,) = density_figure(scene(torch.randn(count, 1), Normal())).axes
+    x, _ = axes.patches[0].get_xy().T
+    assert len(set(x.round(9))) == bins + 1
+
+
 def test_a_picture_suits_the_data() -> None:
     assert picture(scene(torch.zeros(4, 1, 28, 28), Mnist())).shape == (2 * 30 + 2, 2 * 30 + 2, 3)
     assert picture(scene(torch.randn(100, 1), Normal())).shape == (400, 600, 3)

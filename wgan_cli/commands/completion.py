@@ -4,9 +4,12 @@ Each function takes the word so far, and returns the words that it may become. W
 files.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from wgan_cli.config import shipped
+from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 from wgan_cli.runs.places import holds_run, near_runs
 
 METHODS = ("exact", "sinkhorn", "sliced", "gaussian", "1d", "critic", "bounds")
@@ -35,9 +38,9 @@ def run_folders(word: str) -> list[str]:
 def runs_or_checkpoints(word: str) -> list[str]:
     """The folders of runs and, after a run and a slash, its checkpoints, the newest first."""
     run = word.rpartition("/")[0].removesuffix("/checkpoints")
-    if not run or not holds_run(Path(run).expanduser()):
+    if not run or not holds_run(_expanded(run)):
         return run_folders(word)
-    files = sorted((Path(run).expanduser() / "checkpoints").glob("*.pt"), reverse=True)
+    files = sorted((_expanded(run) / "checkpoints").glob("*.pt"), reverse=True)
     return [name for file in files if (name := f"{run}/checkpoints/{file.name}").startswith(word)]
 
 
@@ -54,4 +57,10 @@ def devices(word: str) -> list[str]:
 def _typed_folder(word: str) -> tuple[str, Path]:
     """The folder in a word, as it was typed (with its last slash) and as a path."""
     typed = word[: word.rfind("/") + 1]
-    return typed, Path(typed or ".").expanduser()
+    return typed, _expanded(typed or ".")
+
+
+def _expanded(path: str) -> Path:
+    with suppress(BadInputError):  # ~name of a user who is not here, or whose name is not complete
+        return expanded(path)
+    return Path(path)

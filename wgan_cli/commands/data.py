@@ -5,13 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import AsJson
+from wgan_cli.commands.options import AsJson, a_path, an_output
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
 
-Source = Annotated[Path, typer.Argument(help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")]
+Source = Annotated[
+    Path, typer.Argument(parser=a_path, help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")
+]
 Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
-Plot = Annotated[Path | None, typer.Option(help="Draw some samples: a .png file.", metavar="FILE")]
+Plot = Annotated[Path | None, typer.Option(parser=an_output, help="Draw some samples: a .png file.", metavar="FILE")]
 
 
 def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = None) -> None:
@@ -19,7 +21,7 @@ def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = No
     from wgan_cli.data.survey import survey
 
     plot = checked_png(plot)
-    found = survey(path.expanduser(), key)
+    found = survey(path, key)
     try:
         if plot is not None:
             write_picture(_scene(found.spec), plot)

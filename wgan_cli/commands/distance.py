@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.completion import METHODS, methods
-from wgan_cli.commands.options import AsJson
+from wgan_cli.commands.options import AsJson, an_output
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.errors import BadInputError
 
@@ -33,7 +33,8 @@ Confidence = Annotated[
     typer.Option(min=0.5, max=0.999999, metavar="SHARE", help="Of each limit of --method bounds. [default: 0.95]"),
 ]
 Plot = Annotated[
-    Path | None, typer.Option(help="Draw costs and plan (exact, sinkhorn): .png, .svg, .pdf.", metavar="FILE")
+    Path | None,
+    typer.Option(parser=an_output, help="Draw costs and plan (exact, sinkhorn): .png, .svg, .pdf.", metavar="FILE"),
 ]
 
 
@@ -92,7 +93,6 @@ def _checked_plot(plot: Path | None, method: str) -> Path | None:
         return None
     if method not in WITH_PLAN:
         raise BadInputError(f"--plot: {method} has no plan to draw; use {' or '.join(WITH_PLAN)}")
-    plot = plot.expanduser()
     check_path(plot, "--plot")
     return plot
 

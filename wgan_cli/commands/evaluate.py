@@ -6,22 +6,28 @@ from typing import Annotated
 
 import typer
 
-from wgan_cli.commands.options import AsJson, Best, Checkpoint, Device, Run, named_run
+from wgan_cli.commands.options import AsJson, Best, Checkpoint, Device, Run, an_output, named_run
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.commands.seeds import check_seeds
 from wgan_cli.errors import WganError
+from wgan_cli.paths import expanded
 
 Num = Annotated[int, typer.Option(min=2, metavar="N", help="The number of generated samples, and of real ones.")]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="SEED", help="The seed of the first sample; it also selects the real ones.")
 ]
 Plot = Annotated[
-    Path | None, typer.Option(help="Draw generated samples beside real ones: a .png file.", metavar="FILE")
+    Path | None,
+    typer.Option(parser=an_output, help="Draw generated samples beside real ones: a .png file.", metavar="FILE"),
 ]
 Nearest = Annotated[
     Path | None,
-    typer.Option(help="Draw the samples nearest to training samples beside these: a .png file.", metavar="FILE"),
+    typer.Option(
+        parser=an_output,
+        help="Draw the samples nearest to training samples beside these: a .png file.",
+        metavar="FILE",
+    ),
 ]
 
 
@@ -48,7 +54,7 @@ def evaluate(
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
     figures = evaluation.evaluate(loaded, num, seed)
     try:
-        _keep(figures, Path(target).expanduser())
+        _keep(figures, expanded(target))
         if plot is not None:
             write_picture(evaluation.scene(loaded, num, seed), plot)
         if nearest is not None:

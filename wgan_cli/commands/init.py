@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wgan_cli.commands.completion import shipped_names
+from wgan_cli.commands.options import a_path
 from wgan_cli.errors import BadInputError, WganError
 
 Name = Annotated[
@@ -19,10 +20,11 @@ Name = Annotated[
     ),
 ]
 Data = Annotated[
-    Path | None, typer.Option(help="Your data: a file of samples, a folder of pictures, or a .zip.", metavar="PATH")
+    Path | None,
+    typer.Option(parser=a_path, help="Your data: a file of samples, a folder of pictures, or a .zip.", metavar="PATH"),
 ]
 Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
-Out = Annotated[Path, typer.Option(help="The config to write; - is stdout.", metavar="FILE")]
+Out = Annotated[Path, typer.Option(parser=a_path, help="The config to write; - is stdout.", metavar="FILE")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file, if there is one.")]
 
 
@@ -34,10 +36,10 @@ def init(
         raise BadInputError(f"--data picks the recipe that fits; leave {name} out")
     if key is not None and data is None:
         raise BadInputError("--key: names an array of --data, which is missing")
-    to_stdout, out = out == Path("-"), out.expanduser()
+    to_stdout = out == Path("-")
     if not to_stdout:
         _check_out(out, force)
-    text = _text(name, data and data.expanduser(), key)
+    text = _text(name, data, key)
     if to_stdout:
         typer.echo(text, nl=False)
         return

@@ -1,11 +1,13 @@
 """Arguments and options that several commands have."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wgan_cli.commands.completion import devices, runs_or_checkpoints
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE", autocompletion=devices)
@@ -20,6 +22,21 @@ Checkpoint = Annotated[
     typer.Option("--ckpt", help="The same as RUN.", metavar="RUN|FILE", autocompletion=runs_or_checkpoints),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+def a_path(text: str | Path) -> Path:
+    """The value of an option or argument that is a path. Raises a usage error, which names the option, for no path."""
+    try:
+        return expanded(text)
+    except BadInputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def an_output(text: str | Path) -> Path:
+    """The value of an option that is a file or folder to write."""
+    if str(text) == "-":
+        raise typer.BadParameter("- would be stdout, but this is written to a file or folder; name one")
+    return a_path(text)
 
 
 def named_run(run: str | None, ckpt: str | None) -> str:

@@ -10,7 +10,6 @@ def checked_png(path: Path | None, option: str = "--plot") -> Path | None:
     """The path of a picture, which must be a .png in a folder that exists."""
     if path is None:
         return None
-    path = path.expanduser()
     if path.suffix != ".png":
         raise BadInputError(f"{option} {path}: must end in .png")
     if not path.parent.is_dir():

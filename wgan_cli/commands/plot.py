@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from wgan_cli.commands import completion
+from wgan_cli.commands.completion import run_folders
+from wgan_cli.commands.options import a_path, an_output
 
 Runs = Annotated[
     list[Path],
     typer.Argument(
-        help="The folders of runs, drawn in one picture.", metavar="RUN", autocompletion=completion.run_folders
+        parser=a_path, help="The folders of runs, drawn in one picture.", metavar="RUN", autocompletion=run_folders
     ),
 ]
-Out = Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.", metavar="FILE")]
+Out = Annotated[Path, typer.Option(parser=an_output, help="The picture: .png, .svg or .pdf.", metavar="FILE")]
 
 
 def plot(runs: Runs, out: Out = Path("plot.png")) -> None:
@@ -22,7 +23,6 @@ def plot(runs: Runs, out: Out = Path("plot.png")) -> None:
     from wgan_cli.plots.style import check_path, save
     from wgan_cli.runs.curves import read_curves
 
-    out = out.expanduser()
     check_path(out, "--out")
-    save(curves_figure(read_curves([run.expanduser() for run in runs])), out)
+    save(curves_figure(read_curves(runs)), out)
     typer.echo(out)

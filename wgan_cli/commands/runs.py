@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import AsJson
+from wgan_cli.commands.options import AsJson, a_path
 from wgan_cli.commands.printing import print_json, print_table
 
-Folder = Annotated[Path, typer.Argument(help="The folder to search.", metavar="FOLDER")]
+Folder = Annotated[Path, typer.Argument(parser=a_path, help="The folder to search.", metavar="FOLDER")]
 HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
 
 
@@ -17,11 +17,13 @@ def runs(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
     """List the runs below a folder, with their iterations, states and figures."""
     from wgan_cli.runs.listing import summaries
 
-    found, faults = summaries(folder.expanduser())
+    found, faults = summaries(folder)
     for fault in faults:
         logging.getLogger("wgan").warning(fault)
     if as_json:
         print_json({"runs": [run.to_dict() for run in found]})
+    elif not found:
+        logging.getLogger("wgan").info("%s: holds no runs", folder)
     else:
         print_table(HEAD, [_row(run) for run in found])
 

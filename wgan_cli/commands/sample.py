@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import Best, Checkpoint, Device, Run, named_run
+from wgan_cli.commands.options import Best, Checkpoint, Device, Run, a_path, an_output, named_run
 from wgan_cli.commands.seeds import check_seeds, parse_pair, parse_seeds
 from wgan_cli.errors import BadInputError
 
@@ -18,6 +18,7 @@ Seeds = Annotated[str | None, typer.Option(help="All seeds, such as 0,3-9.", met
 Out = Annotated[
     Path | None,
     typer.Option(
+        parser=an_output,
         help="A grid (.png), an array (.npz, .npy), a table (.csv, .parquet), or a folder of PNGs. "
         "[default: samples.png or .npz]",
         metavar="PATH",
@@ -32,7 +33,9 @@ ByClass = Annotated[
 Given = Annotated[
     list[str] | None, typer.Option("--given", help="The value of a given column.", metavar="COLUMN=VALUE")
 ]
-GivenFrom = Annotated[Path | None, typer.Option(help="A table of given values, one row a sample.", metavar="FILE")]
+GivenFrom = Annotated[
+    Path | None, typer.Option(parser=a_path, help="A table of given values, one row a sample.", metavar="FILE")
+]
 Raw = Annotated[bool, typer.Option("--raw", help="The last weights, not the averaged ones.")]
 
 
@@ -59,9 +62,8 @@ def sample(
     target = named_run(run, ckpt)
     _refuse_contradictions(num, seed, seeds, interpolate, classes, given, given_from)
     loaded = load_run(target, pick_device(device), raw=raw, best=best)
-    path = (out and out.expanduser()) or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
+    path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
-    given_from = given_from and given_from.expanduser()
     numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
     count = _count(num, numbers, given_from)
     check_seeds(seed + count - 1, count)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.completion import config_names
-from wgan_cli.commands.options import Device, named_once
+from wgan_cli.commands.options import Device, an_output, named_once
 from wgan_cli.errors import BadInputError
 
 Name = Annotated[
@@ -26,7 +26,8 @@ Overrides = Annotated[
     typer.Option("--set", help="Set one key, such as training.iterations=10. Can be repeated.", metavar="KEY=VALUE"),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR")
+    Path | None,
+    typer.Option(parser=an_output, help="The run's folder. [default: runs/NAME-NNNN, a new number]", metavar="DIR"),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out, if there is one.")]
 DryRun = Annotated[
@@ -67,7 +68,7 @@ def train(
         path = train_run(
             resolved,
             where,
-            out=out and out.expanduser(),
+            out=out,
             name=Path(chosen).stem,
             resume=resume,
             world=world,

@@ -67,6 +67,8 @@ class Document:
             branch = branch[key]
             if not isinstance(branch, dict):
                 raise BadInputError(f"{place}: {dotted(keys[: depth + 1])} is not a mapping, so it has no keys")
+        for old in [key for key in self.places if key[: len(keys)] == keys]:
+            del self.places[old]  # what was below a replaced mapping is no longer in the file
         branch[keys[-1]] = self._plain(node, keys, place)
 
     def located(self, key: Key, message: str) -> str:

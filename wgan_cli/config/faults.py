@@ -82,8 +82,10 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
 
 def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
     *above, word = _key(fault, document)
-    message = "unknown key" + _suggest(str(word), list(_options(model, fault["loc"][:-1])[0].model_fields))
-    if document.places.get((*above, "kind"), "").startswith("--set"):
+    holder = _options(model, fault["loc"][:-1])[0]
+    message = "unknown key" + _suggest(str(word), list(holder.model_fields))
+    place = document.places.get((*above, "kind"), "")
+    if issubclass(holder, Choice) and place.startswith("--set") and document.places.get(tuple(above)) != place:
         message += f" (to change a kind, replace the whole mapping: --set '{dotted(above)}={{kind: ...}}')"
     return message
 

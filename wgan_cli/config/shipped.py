@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 
 _PACKAGE = Path(__file__).parents[1]
 # A wheel carries the configs inside the package; a source tree has them beside it.
@@ -30,7 +31,7 @@ def title(name: str) -> str:
 
 def find_config(name: str) -> Path:
     """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     # A shell's <(...) is a pipe that something writes to; any other pipe could keep the command waiting for ever.
     if path.is_file() or (path.parent == Path("/dev/fd") and path.is_fifo()):
         return path

@@ -23,6 +23,7 @@ from wgan_cli.data.sample_files import open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.paths import expanded
 
 log = logging.getLogger("wgan")
 Array = NDArray[Any]
@@ -72,12 +73,12 @@ class Arrays(DataSpec):
             raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
         if self.columns is not None and (len(self.columns),) != sample:
             raise BadInputError(f"columns: names {len(self.columns)}, but the samples of {self.paths[0]} are {sample}")
-        absolute = tuple(str(Path(path).expanduser().absolute()) for path in self.paths)
+        absolute = tuple(str(expanded(path).absolute()) for path in self.paths)
         found: dict[str, Any] = {"sample": sample, "path": absolute[0] if isinstance(self.path, str) else absolute}
         if self.columns is None:
             found["columns"] = files.names
         if isinstance(self.heldout, str):
-            found["heldout"] = str(Path(self.heldout).expanduser().absolute())
+            found["heldout"] = str(expanded(self.heldout).absolute())
         return self.model_copy(update=found)
 
     @property
@@ -130,7 +131,7 @@ class Arrays(DataSpec):
         return FiniteDataset(store, "data.path", heldout, state=state)
 
     def _open(self, paths: Sequence[str]) -> "_Files":
-        return _Files.open([Path(path).expanduser() for path in paths], self.key, self.channels)
+        return _Files.open([expanded(path) for path in paths], self.key, self.channels)
 
     def _fits(self, count: int, device: torch.device) -> bool:
         return 4 * count * math.prod(self.sample_shape) < free_memory(device) / 4

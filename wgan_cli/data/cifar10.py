@@ -18,6 +18,7 @@ from wgan_cli.data.download import fetch_files
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 
@@ -63,7 +64,7 @@ class Cifar10(DataSpec):
     @property
     def folder(self) -> Path:
         root = self.root or os.environ.get("WGAN_DATA") or platformdirs.user_cache_dir("wgan", appauthor=False)
-        return Path(root).expanduser()
+        return expanded(root)
 
     @property
     def _archive(self) -> Path:

@@ -15,6 +15,7 @@ from wgan_cli.data.picture_cache import Decoded, classes_of, decode_pictures, la
 from wgan_cli.data.picture_files import open_pictures
 from wgan_cli.data.pixels import scale
 from wgan_cli.devices import free_memory
+from wgan_cli.paths import expanded
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -42,11 +43,11 @@ class Images(DataSpec):
     def resolved(self) -> Self:
         if self.classes is not None:
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
-        with open_pictures(Path(self.path).expanduser()) as pictures:
+        with open_pictures(expanded(self.path)) as pictures:
             classes = classes_of(list(pictures.stamps()))
-        found: dict[str, Any] = {"path": str(Path(self.path).expanduser().absolute()), "classes": classes}
+        found: dict[str, Any] = {"path": str(expanded(self.path).absolute()), "classes": classes}
         if isinstance(self.heldout, str):
-            found["heldout"] = str(Path(self.heldout).expanduser().absolute())
+            found["heldout"] = str(expanded(self.heldout).absolute())
         return self.model_copy(update=found)
 
     @property

@@ -16,6 +16,7 @@ from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.idx import Checksum, read_idx
 from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 
 
 class MnistFiles(DataSpec):
@@ -64,7 +65,7 @@ class MnistFiles(DataSpec):
     def folder(self) -> Path:
         """The folder of the four files."""
         root = self.root or os.environ.get("WGAN_DATA") or platformdirs.user_cache_dir("wgan", appauthor=False)
-        return Path(root).expanduser() / self.title / "raw"
+        return expanded(root) / self.title / "raw"
 
     def load(self, device: torch.device) -> Dataset:
         other = self.model_copy(update={"split": "test" if self.split == "train" else "train"})

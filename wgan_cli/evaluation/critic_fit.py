@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -19,6 +18,7 @@ from wgan_cli.networks.average import Average
 from wgan_cli.networks.pair import build_critic, pairing_fault, proves_gap
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
+from wgan_cli.paths import expanded
 from wgan_cli.spec import Spec
 from wgan_cli.training.steps import Steps
 from wgan_cli.transport.confidence import CONFIDENCE
@@ -68,7 +68,7 @@ fewer anchors and a small rate keep the critic from learning the samples by hear
 
 def load_fits(path: str | None) -> tuple[CriticFit, ...]:
     """Reads the critic's YAML file with the checks of a run's config. Without a `path`, returns `FITS`."""
-    return FITS if path is None else (load_spec(Path(path).expanduser(), CriticFit),)
+    return FITS if path is None else (load_spec(expanded(path), CriticFit),)
 
 
 @dataclass(frozen=True)

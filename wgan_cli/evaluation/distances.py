@@ -58,7 +58,7 @@ def sinkhorn(problem: Problem) -> Distance:
     """The cost ⟨P, C⟩ of the entropic plan, C = ‖x − y‖^p, and the debiased divergence."""
     x, y, p, epsilon = problem.x, problem.y, problem.p, problem.epsilon
     if epsilon is None:
-        epsilon = float((torch.cdist(x, y) ** p).mean()) / 100
+        epsilon = float((torch.cdist(x, y) ** p).mean()) / 100 or 1.0  # where all points coincide, any will do
     found = transport.sinkhorn(x, y, epsilon, p)
     divergence = transport.sinkhorn_divergence(x, y, epsilon, p)
     figures = {

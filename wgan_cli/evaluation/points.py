@@ -10,6 +10,7 @@ from wgan_cli.data import find_split, split_names
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import expanded
 
 log = logging.getLogger("wgan")
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -26,7 +27,7 @@ def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
     dataset = find_split(source)
     if dataset is None and Path(source).suffix not in ENDINGS:
         raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
-    samples = read_samples(Path(source).expanduser()) if dataset is None else dataset.samples()
+    samples = read_samples(expanded(source)) if dataset is None else dataset.samples()
     if len(samples) > most:
         samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
     if dataset is None and samples.dtype == torch.uint8:

@@ -11,7 +11,7 @@ from torch import Tensor
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
-from wgan_cli.plots.style import RUN_COLOURS, TARGET, draw_target, finish, new_label, run_colours
+from wgan_cli.plots.style import RUN_COLOURS, TARGET, bins, draw_target, finish, new_label, run_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +129,7 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
         if run.samples is None:
             continue
         values = run.samples.flatten().double().cpu().numpy()
-        axes.hist(values, bins=60, density=True, histtype="step", color=colour, linewidth=1.5)
+        axes.hist(values, bins=bins(len(values)), density=True, histtype="step", color=colour, linewidth=1.5)
         draw_target(axes, run.data, values.min(), values.max())
     axes.set_title("density of generated values", fontsize=10)
     axes.set_xlabel("value")

@@ -12,7 +12,7 @@ from torch import Tensor
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Array, Pixels, to_pixels
 from wgan_cli.lipschitz.base import Critic
-from wgan_cli.plots.style import GENERATED, TARGET, draw_target, finish, rendered
+from wgan_cli.plots.style import GENERATED, TARGET, bins, draw_target, finish, rendered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def density_figure(scene: Scene) -> "Figure":
     figure = Figure(figsize=(6, 4), dpi=100)  # fixed margins and one polygon draw fast: training waits for it
     axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))
     label = f"{'real' if scene.is_real else 'generated'} ({len(values):,} values)"
-    axes.hist(values.numpy(), bins=60, density=True, histtype="stepfilled", color=GENERATED, label=label)
+    axes.hist(values.numpy(), bins=bins(len(values)), density=True, histtype="stepfilled", color=GENERATED, label=label)
     draw_target(axes, scene.data, values.min().item(), values.max().item())
     axes.set_xlabel("value")
     finish(axes, "probability density")
@@ -117,8 +117,8 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
             for name, colour, values in sides:
                 x, y = (values[:, i].astype(float) for i in (column, row))
                 if row == column:
-                    bins = np.linspace(*_limits(sides, column), 40)
-                    axes.hist(x, bins=bins, density=True, histtype="step", color=colour, label=name)
+                    edges = np.linspace(*_limits(sides, column), bins(len(x), 39) + 1)
+                    axes.hist(x, bins=edges, density=True, histtype="step", color=colour, label=name)
                 else:
                     axes.plot(x, y, ".", color=colour, markersize=1.5, alpha=0.5)
             axes.tick_params(labelsize=7)

@@ -1,6 +1,7 @@
 """What all pictures share: colours, axes, rendering and saving. matplotlib is imported when a picture is drawn."""
 
 import io
+import math
 from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,11 @@ def finish(axes: "Axes", unit: str) -> None:
 def new_label(axes: "Axes", label: str) -> str | None:
     """The label, or None where the legend of the axes has it already."""
     return None if label in axes.get_legend_handles_labels()[1] else label
+
+
+def bins(count: int, most: int = 60) -> int:
+    """How many bins a histogram of `count` values has: their square root, so that neither bins nor values are few."""
+    return min(most, math.ceil(math.sqrt(count)))
 
 
 def draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:

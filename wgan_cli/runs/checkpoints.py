@@ -24,6 +24,7 @@ from wgan_cli.config.load import config_from_dict
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import flush_folder, load_plain, write_atomically
+from wgan_cli.paths import expanded
 
 CHECKPOINT_FORMAT = 2
 _DIGEST_LENGTH = 64
@@ -166,7 +167,7 @@ def find_checkpoint(target: str, *, best: bool = False) -> dict[str, Any]:
 
     Raises `WganError`.
     """
-    path = Path(target).expanduser()
+    path = expanded(target)
     if path.is_file():
         if best:
             raise BadInputError(f"--best: {target} is one checkpoint; name the folder of its run")

@@ -1,0 +1,18 @@
+"""Paths as users write them."""
+
+from pathlib import Path
+
+from wgan_cli.errors import BadInputError
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, with `~` and `~name` as the folders that they stand for.
+
+    Raises `BadInputError` for an empty text, which would mean the current folder, and for a user who is not known.
+    """
+    if path == "":
+        raise BadInputError("'' is no path; name a file or folder")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadInputError(f"{path}: there is no such user, whose home folder ~ would be") from error
