@@ -60,9 +60,13 @@ def refused(result: Result, *parts: str, code: int = 2) -> None:
 def test_train_prints_the_runs_folder_and_no_bar(wgan: Wgan) -> None:
     result = train(wgan)
     assert (result.code, result.out) == (0, "runs/normal_gp-0001\n")
-    execution, *lines = result.err.splitlines()
+    execution, *lines, time, truth, proved, following = result.err.splitlines()
     assert execution == "wgan: runs/normal_gp-0001: cpu, threads 1, engine eager, float32, matmul highest"
     assert [" ".join(line.split()[2:6]).rstrip(",") for line in lines] == ["iteration 4 of 4"]
+    assert time.startswith("wgan: 4 iterations in 00:0")
+    assert truth.startswith("wgan: truth/w1: ")
+    assert proved.startswith("wgan: proved: W1 is larger than ")
+    assert following == "wgan: next: `wgan sample runs/normal_gp-0001` or `wgan evaluate runs/normal_gp-0001`"
     assert train(wgan).out == "runs/normal_gp-0002\n"
     assert Path("runs/normal_gp-0002/metrics.jsonl").is_file()
 

@@ -1,8 +1,11 @@
 import copy
+import io
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from tests.helpers import metrics
 from tests.training.helpers import CPU, differing, quick
@@ -10,7 +13,7 @@ from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.training import reporting
 from wgan_cli.training.judge import Judge
 from wgan_cli.training.loop import train_run
-from wgan_cli.training.reporting import Reporter, Stopwatch, in_short
+from wgan_cli.training.reporting import BAR, Reporter, Stopwatch, in_short
 from wgan_cli.training.trainer import Trainer
 
 
@@ -173,6 +176,20 @@ def test_the_stopwatch_waits_for_a_gpu_before_it_reads_the_time(monkeypatch: pyt
 
 
 def test_the_progress_bar_shows_the_gap_and_what_it_says() -> None:
-    figures = {"critic/gap": 1.23456, "critic/lipschitz": 0.5, "critic/w1": 2.469, "critic/loss": 3.0}
-    assert in_short(figures) == {"gap": "1.23", "lipschitz": "0.5", "w1": "2.47"}
+    figures = {"critic/gap": 1.23456, "critic/w1_low": 0.5, "critic/loss": 3.0, "truth/w1": 2.469}
+    assert in_short(figures) == {"gap": "1.23", "bound": "0.5", "truth": "2.47"}
     assert in_short({}) == {}
+
+
+@pytest.mark.parametrize("value", [0.5, 1234.5, -12345.6])
+def test_the_progress_bar_fits_80_columns(value: float) -> None:
+    figures = in_short({"critic/gap": value, "critic/w1_low": abs(value), "truth/w1": abs(value)})
+    written = io.StringIO()
+    with tqdm(total=1_000_000, file=written, bar_format=BAR, ncols=80) as bar:
+        bar.start_t -= 3600.0 * 99  # hours are left, which take more columns than minutes
+        bar.update(500_000)
+        bar.set_postfix(figures)
+    shown = written.getvalue().split("\r")[-1].rstrip()
+    assert len(shown) <= 80
+    wanted = ", ".join(f"{name}={text}" for name, text in figures.items())
+    assert re.fullmatch(rf"500000/1000000 .+\| \d\d:\d\d:\d\d left, {re.escape(wanted)}", shown), shown

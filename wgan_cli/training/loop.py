@@ -22,8 +22,9 @@ from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_threads
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.progress import Progress
-from wgan_cli.training.reporting import Reporter, in_line, in_short
+from wgan_cli.training.reporting import BAR, Reporter, in_line, in_short
 from wgan_cli.training.signals import Signals
+from wgan_cli.training.summary import summary
 from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
@@ -64,12 +65,13 @@ def train_run(
         stack.enter_context(tuned_process(config.training.matmul, pick_threads(trainer.work, previous)))
         if world.is_first:
             log.info("%s: %s", path, _execution(trainer))
+        started, begun = trainer.step, time.monotonic()
         try:
             folder = RunFolder(path, config, trainer.step, device, trainer.engine.name) if world.is_first else None
             with folder or nullcontext():
                 if folder:
                     folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
-                train(trainer, folder, signals, progress)
+                figures = train(trainer, folder, signals, progress)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise _out_of_memory(device) from error
@@ -81,6 +83,9 @@ def train_run(
         except OSError as error:
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
+        if world.is_first:
+            for line in summary(path, figures, trainer.step - started, time.monotonic() - begun):
+                log.info("%s", line)
     return path
 
 
@@ -129,16 +134,17 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
     return state
 
 
-def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress) -> None:
+def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress) -> dict[str, float]:
     """Trains to the config's last iteration, or until `progress` is over, writing figures, grids and checkpoints.
 
-    `run` is None on all ranks except the first. Raises `WganError`, with exit code 3 if a figure or weight is not
+    Returns the newest of each figure. `run` is None on all ranks except the first. Raises `WganError`, with exit code 3 if a figure or weight is not
     finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
-    reporter = Reporter(trainer)
-    bar = tqdm(total=last, initial=trainer.step, unit="it", disable=None if run else True, dynamic_ncols=True)
+    reporter, newest = Reporter(trainer), dict[str, float]()
+    is_quiet = None if run else True  # None: where stderr is no terminal
+    bar = tqdm(total=last, initial=trainer.step, bar_format=BAR, disable=is_quiet, dynamic_ncols=True)
     with bar:
         while trainer.step < last:
             outcome = trainer.iterate()
@@ -162,7 +168,8 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                 if run is not None:
                     if figures:
                         run.scalars(figures, step)
-                        bar.set_postfix(in_short(figures), refresh=False)
+                        newest |= figures
+                        bar.set_postfix(in_short(newest), refresh=False)
                         _tell(in_line(figures, step, last), run, on_stderr=bar.disable)
                     best = shows and progress.best_step == step
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
@@ -173,6 +180,7 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
             if stop and step < last:
                 raise _stopped(stop, step, last, run)
     _report_best(progress, trainer.step, last, run)
+    return newest
 
 
 def _tell(line: str, run: RunFolder, *, on_stderr: bool) -> None:

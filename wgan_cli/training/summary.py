@@ -1,0 +1,24 @@
+"""What the end of a run says to the person who waited for it."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from wgan_cli.bars import in_words
+from wgan_cli.training.reporting import SCORES
+
+
+def summary(path: Path, figures: Mapping[str, float], iterations: int, seconds: float) -> Iterator[str]:
+    """A few lines: the time of these `iterations`, what the samples are worth, and what to do with the run in `path`.
+
+    `figures` are the newest ones by name. Each truth stands beside its floor, the value of a perfect generator.
+    """
+    yield f"{iterations:,} iterations in {in_words(seconds)}; pictures of samples are in {path / 'samples'}"
+    for name, value in figures.items():
+        if name.startswith(SCORES) and not name.endswith("_floor"):
+            floor = figures.get(f"{name}_floor")
+            yield f"{name}: {value:.4g}" + ("" if floor is None else f", where a perfect generator has {floor:.4g}")
+    if "critic/w1_low" in figures:
+        yield f"proved: W1 is larger than {figures['critic/w1_low']:.4g}, with about 95 % confidence"
+    run = f"./{path}" if str(path).startswith("-") else str(path)  # else it would be read as an option
+    yield "next: " + " or ".join(f"`{shlex.join(['wgan', command, run])}`" for command in ("sample", "evaluate"))
