@@ -37,6 +37,11 @@ class Conditions(ABC):
         """Plain containers and tensors, for a checkpoint."""
 
     @abstractmethod
+    def encoding(self) -> dict[str, Any]:
+        """How a condition is encoded, in plain containers, for those who have an exported generator alone: its `kind`,
+        its `width`, the `type` of its numbers, a `rule` in words, and what the rule needs."""
+
+    @abstractmethod
     def for_seeds(self, seeds: Iterable[int]) -> Tensor:
         """A condition (N, width) for each seed, as often as in the training data; a seed always has the same one."""
 
@@ -64,6 +69,11 @@ class Classes(Conditions):
 
     def state_dict(self) -> dict[str, Any]:
         return {"names": list(self.names), "shares": self.shares}
+
+    def encoding(self) -> dict[str, Any]:
+        rule = "one-hot: 1 at the number of the class in `names`, counted from 0, and 0 elsewhere"
+        names = list(self.names)
+        return {"kind": "labels", "width": len(names), "type": "float32", "rule": rule, "names": names}
 
     def for_seeds(self, seeds: Iterable[int]) -> Tensor:
         ends = self.shares.double().cumsum(0)
@@ -98,6 +108,12 @@ class GivenColumns(Conditions):
     def state_dict(self) -> dict[str, Any]:
         numbers = {"rows": self.rows, "shift": self.shift, "scale": self.scale, "ranges": self.ranges}
         return {"names": list(self.names), **numbers}
+
+    def encoding(self) -> dict[str, Any]:
+        rule = "(value - shift) / scale for each column of `names`, in their order; where scale is 0, value - shift"
+        numbers = {"shift": self.shift.tolist(), "scale": self.scale.tolist(), "ranges": self.ranges}
+        names = list(self.names)
+        return {"kind": "columns", "width": len(names), "type": "float64", "rule": rule, "names": names, **numbers}
 
     def for_seeds(self, seeds: Iterable[int]) -> Tensor:
         return self.rows[(_uniform(seeds) * len(self.rows)).long()]
@@ -297,8 +313,9 @@ class Columns(ConditionSpec):
         return ConcatenationCritic(critic, shape, width)
 
     def joined(self, samples: Tensor, condition: Tensor, data: DataSpec) -> Tensor:
-        order = torch.tensor([i for indices in self.indices(data) for i in indices], device=samples.device)
-        return torch.cat([condition, samples.to(condition.dtype)], 1)[:, order.argsort()]
+        order = [i for indices in self.indices(data) for i in indices]
+        places = torch.tensor([order.index(i) for i in range(len(order))], device=samples.device)
+        return torch.cat([condition, samples.to(condition.dtype)], 1)[:, places]
 
     def indices(self, data: DataSpec) -> tuple[list[int], list[int]]:
         """The numbers of the given columns, in the order of `names`, and of the generated ones."""

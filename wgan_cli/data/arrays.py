@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from wgan_cli.data.base import Dataset, DataSpec
+from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further, read_together
@@ -84,7 +85,7 @@ class Arrays(DataSpec):
     @property
     def sample_shape(self) -> tuple[int, ...]:
         assert self.sample is not None, "resolved() comes first"
-        if self.channels == "last" and len(self.sample) > 1:
+        if self._puts_channels_last:
             return (self.sample[-1], *self.sample[:-1])
         return self.sample
 
@@ -98,7 +99,15 @@ class Arrays(DataSpec):
 
     def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
         values = Scaling.from_state(state["scaling"]).unscaled(samples)
-        return np.moveaxis(values, 1, -1) if self.channels == "last" and values.ndim > 2 else values
+        return np.moveaxis(values, 1, -1) if self._puts_channels_last else values
+
+    def decoder(self, state: Mapping[str, Any]) -> nn.Module:
+        return Unscaled(Scaling.from_state(state["scaling"]), self.sample_shape, channels_last=self._puts_channels_last)
+
+    @property
+    def _puts_channels_last(self) -> bool:
+        assert self.sample is not None, "resolved() comes first"
+        return self.channels == "last" and len(self.sample) > 1
 
     def load(self, device: torch.device) -> Dataset:
         files = self._open(self.paths)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wgan_cli.data.decoders import AsFloats, AsPixels
 from wgan_cli.data.pixels import Array, to_pixels
 from wgan_cli.spec import Choice
 
@@ -178,6 +179,10 @@ class DataSpec(Choice, ABC):
         """Samples (N, *shape) in the units, type and layout of the input: images as uint8 (N, H, W, C), other data
         (N, ...). `state` is what `Dataset.state_dict` gave."""
         return to_pixels(samples) if self.is_image else samples.float().cpu().numpy()
+
+    def decoder(self, state: Mapping[str, Any]) -> nn.Module:
+        """`decoded` as a module of torch's operations, from tensors to tensors, for generators that are exported."""
+        return AsPixels() if self.is_image else AsFloats()
 
     @property
     def value_names(self) -> tuple[str, ...] | None:

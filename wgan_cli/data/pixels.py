@@ -20,5 +20,10 @@ def scale(samples: Tensor) -> Tensor:
 
 def to_pixels(images: Tensor) -> Pixels:
     """Images (N, C, H, W) in [-1, 1] as uint8 (N, H, W, C), each value rounded to the nearest."""
+    return as_bytes(images).cpu().numpy()
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """As `to_pixels`, as a tensor on the same device."""
     scaled = images.float().add(1).mul(255 / 2).round().clamp(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).cpu().numpy()
+    return scaled.permute(0, 2, 3, 1)
