@@ -31,8 +31,9 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     """Figures of `num` generated samples (seeds `seed`, `seed` + 1, ...) against as many held-out real ones.
 
     If the data has too few held-out samples for two sets of `num`, all sets are as large as the data allows. Figures
-    have the same names as in training. Raises `BadInputError` for sets of one sample.
+    have the same names as in training. Raises `BadInputError` for sets of one sample, and for a run without its critic.
     """
+    loaded.critic.eval()  # first: it raises where only the generator was kept
     dataset = loaded.dataset
     generator = torch.Generator().manual_seed(seed)
     held_out, condition = _pairs(dataset, 2 * num, generator, heldout=True)

@@ -25,6 +25,7 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import flush_folder, load_plain, write_atomically
 from wgan_cli.paths import expanded
+from wgan_cli.runs.weights import GENERATOR, read_generator
 
 CHECKPOINT_FORMAT = 2
 _DIGEST_LENGTH = 64
@@ -165,13 +166,13 @@ def read_newest(run: Path) -> dict[str, Any] | None:
 def find_checkpoint(target: str, *, best: bool = False) -> dict[str, Any]:
     """The checkpoint in the file `target`, or the newest one in the run folder `target`, or its best one.
 
-    Raises `WganError`.
+    Of an exported generator, a .safetensors file, it is what such a file holds. Raises `WganError`.
     """
     path = expanded(target)
     if path.is_file():
         if best:
             raise BadInputError(f"--best: {target} is one checkpoint; name the folder of its run")
-        return read_checkpoint(path)
+        return read_generator(path) if path.suffix == GENERATOR else read_checkpoint(path)
     if not path.is_dir():
         raise BadInputError(f"{target}: no such run folder or checkpoint file")
     if best:

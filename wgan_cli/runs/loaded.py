@@ -22,7 +22,8 @@ class LoadedRun:
     """A trained generator and critic in evaluation mode, the config of their run, and their iteration."""
 
     generator: nn.Module
-    critic: nn.Module
+    trained_critic: nn.Module | None
+    """None if only the generator was kept, as in a .safetensors file."""
     config: RunConfig
     step: int
     device: torch.device
@@ -30,6 +31,13 @@ class LoadedRun:
     """What the checkpoint holds of the data, for `decode`."""
     conditions: Conditions | None = None
     """Which conditions the run was trained with."""
+
+    @property
+    def critic(self) -> nn.Module:
+        """The critic. Raises `BadInputError` if only the generator was kept."""
+        if self.trained_critic is None:
+            raise BadInputError("the file holds a generator without its critic; name the run's folder or a checkpoint")
+        return self.trained_critic
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -66,22 +74,29 @@ class LoadedRun:
 
 
 def load_run(target: str, device: torch.device, *, raw: bool = False, best: bool = False) -> LoadedRun:
-    """Loads the networks of the run folder or checkpoint file `target`.
+    """Loads the networks of the run folder or checkpoint file `target`, or the generator of a .safetensors file.
 
     The generator has the averaged weights if the run keeps them; with `raw`, those of the last iteration. With `best`,
     all are those of the iteration whose samples were best (see `training.progress`). Raises `WganError` for a
     checkpoint that is missing, damaged, or does not fit its own config.
     """
     state = find_checkpoint(target, best=best)
+    if raw and state.get("weights") == "averaged":
+        raise BadInputError(f"--raw: {target} holds the averaged weights alone; name the folder of its run")
     try:
         config = checkpoint_config(state, target)
         networks = config.networks()
-        networks.load_state_dict(state)
+        is_alone = "weights" in state  # a generator without its critic
+        if is_alone:
+            networks.sampler.load_state_dict(state["generator"])
+        else:
+            networks.load_state_dict(state)
         networks.to(device).eval()
-        generator = networks.generator if raw else networks.sampler
+        generator = networks.generator if raw and not is_alone else networks.sampler
+        critic = None if is_alone else networks.critic
         data_state = state.get("data", {})
         conditions = config.condition.load(data_state["condition"]) if config.condition else None
-        return LoadedRun(generator, networks.critic, config, int(state["step"]), device, data_state, conditions)
+        return LoadedRun(generator, critic, config, int(state["step"]), device, data_state, conditions)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise BadInputError(f"{target}: its weights do not fit its config ({reason})") from error

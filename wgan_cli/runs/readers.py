@@ -41,6 +41,15 @@ def parse_metrics(line: str) -> dict[str, float] | None:
     return figures if "step" in figures and numbers else None
 
 
+def read_evaluation(run: Path) -> dict[str, float]:
+    """The figures of the run's last `wgan evaluate`; empty if there are none, or if they can't be read."""
+    try:
+        figures = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return figures if isinstance(figures, dict) and "step" in figures else {}
+
+
 def read_grids(run: Path) -> dict[int, Pixels]:
     """The grids of a run by iteration, each (H, W, 3). A warning names each file that can't be read."""
     from PIL import Image
