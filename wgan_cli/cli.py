@@ -11,6 +11,7 @@ from wgan_cli.commands.configs import configs
 from wgan_cli.commands.data import data
 from wgan_cli.commands.distance import distance
 from wgan_cli.commands.evaluate import evaluate
+from wgan_cli.commands.export import export
 from wgan_cli.commands.help import Command
 from wgan_cli.commands.init import init
 from wgan_cli.commands.plot import plot
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (init, train, sample, evaluate, distance, data, plot, runs, configs):
+for _command in (init, train, sample, evaluate, export, distance, data, plot, runs, configs):
     app.command(cls=Command)(_command)
 
 

@@ -137,8 +137,8 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
 def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress) -> dict[str, float]:
     """Trains to the config's last iteration, or until `progress` is over, writing figures, grids and checkpoints.
 
-    Returns the newest of each figure. `run` is None on all ranks except the first. Raises `WganError`, with exit code 3 if a figure or weight is not
-    finite, and 75 if a signal asked the run to stop.
+    Returns the newest of each figure. `run` is None on all ranks except the first. Raises `WganError`, with exit code 3
+    if a figure or weight is not finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations

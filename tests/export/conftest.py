@@ -1,0 +1,1 @@
+from tests.test_every_kind import root  # noqa: F401 - a fixture

@@ -1,0 +1,79 @@
+"""The files of an export: the generator and, if wanted, a model card with a picture of samples beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wgan_cli.conditions import Classes
+from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.export.card import Source, card
+from wgan_cli.export.formats import check_ending, encoded
+from wgan_cli.files import write_atomically
+from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.style import write_png
+from wgan_cli.runs.loaded import LoadedRun
+from wgan_cli.sampling import request
+
+SHOWN, ROWS, COLUMNS, POINTS = 64, 16, 8, 1000
+"""Images of a grid; of one with a row a class the most rows, and the columns; samples of other pictures."""
+
+
+def check_out(out: Path, card_path: Path | None, target: str) -> None:
+    """Raises `BadInputError` for paths that `write` should not or can't write, before anything is exported.
+
+    A card is a text that people go on with, so an existing one is never replaced.
+    """
+    check_ending(out)
+    _check_folder("--out", out)
+    if out.resolve() == Path(target).expanduser().resolve():
+        raise BadInputError(f"--out {out}: is the file to export; name another")
+    if card_path is None:
+        return
+    if card_path.suffix != ".md":
+        raise BadInputError(f"--card {card_path}: must end in .md, such as README.md")
+    _check_folder("--card", card_path)
+    for path in (card_path, _picture_path(card_path)):
+        if path.exists():
+            raise BadInputError(f"--card {card_path}: {path} exists; move it away, or name another card")
+
+
+def _check_folder(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise BadInputError(f"{option} {path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise BadInputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+
+
+def _picture_path(card_path: Path) -> Path:
+    return card_path.with_name(f"{card_path.stem}-samples.png")
+
+
+def write(loaded: LoadedRun, target: str, out: Path, card_path: Path | None, *, raw: bool = False) -> None:
+    """Writes the generator of the run or checkpoint `target` to `out`, in the format of its ending, and its card.
+
+    `raw` says that `loaded` has the weights of its last iteration. Raises `WganError` if a file can't be written.
+    """
+    averaged = loaded.config.training.average is not None and not raw
+    content = encoded(loaded, out.suffix, averaged=averaged)
+    path = out
+    try:
+        write_atomically(out, content)
+        if card_path is not None:
+            path = _picture_path(card_path)
+            write_png(path, picture(_scene(loaded)))
+            source = Source.of(target, averaged=averaged or loaded.config.training.average is None)
+            text = card(loaded, "averaged" if averaged else "last", source, out.name, path.name)
+            path = card_path
+            write_atomically(card_path, text.encode())
+    except OSError as error:
+        raise WganError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _scene(loaded: LoadedRun) -> Scene:
+    """Samples for a picture: of data with few classes to ask for, a row of each."""
+    conditions, data = loaded.conditions, loaded.config.data
+    classes: Sequence[int] | None = None
+    if isinstance(conditions, Classes) and len(conditions.names) <= ROWS:
+        classes = range(len(conditions.names))
+    seeds = range(COLUMNS) if classes else range(SHOWN if data.is_image else POINTS)
+    asked = request(loaded, seeds, classes)
+    return Scene(loaded.sample(asked.seeds, asked.condition), data, loaded.decode, columns=asked.columns)
