@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wgan_cli.commands.options import Best, Checkpoint, Run, named_run
+from wgan_cli.paths import expanded
 
 Out = Annotated[
     Path,
@@ -33,7 +34,7 @@ def export(
     from wgan_cli.runs.loaded import load_run
 
     target = named_run(run, ckpt)
-    out, card = out.expanduser(), card and card.expanduser()
+    out, card = expanded(out), card and expanded(card)
     check_out(out, card, target)
     write(load_run(target, pick_device("cpu"), raw=raw, best=best), target, out, card, raw=raw)
     typer.echo(out)

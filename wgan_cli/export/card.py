@@ -10,8 +10,10 @@ import yaml
 
 from wgan_cli import __version__
 from wgan_cli.export.facts import LAWS, facts, public
+from wgan_cli.paths import expanded
 from wgan_cli.runs.loaded import LoadedRun
-from wgan_cli.runs.readers import holds_run, read_evaluation, read_metrics
+from wgan_cli.runs.places import holds_run
+from wgan_cli.runs.readers import read_evaluation, read_metrics
 
 ENDS = ("_ci_low", "_ci_high", "_floor")
 COMPARED = ("truth/", "frechet/", "fidelity/", "modes/", "condition/", "memorisation/", "critic/w1_low")
@@ -30,7 +32,7 @@ class Source:
     @staticmethod
     def of(target: str, *, averaged: bool) -> "Source":
         """The source of the run folder or checkpoint file `target`."""
-        path = Path(target).expanduser().absolute()
+        path = expanded(target).absolute()
         folder = next((each for each in (path, path.parent.parent) if holds_run(each)), None)
         return Source(folder, averaged)
 

@@ -8,6 +8,7 @@ from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.export.card import Source, card
 from wgan_cli.export.formats import check_ending, encoded
 from wgan_cli.files import write_atomically
+from wgan_cli.paths import expanded
 from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.plots.style import write_png
 from wgan_cli.runs.loaded import LoadedRun
@@ -24,7 +25,7 @@ def check_out(out: Path, card_path: Path | None, target: str) -> None:
     """
     check_ending(out)
     _check_folder("--out", out)
-    if out.resolve() == Path(target).expanduser().resolve():
+    if out.resolve() == expanded(target).resolve():
         raise BadInputError(f"--out {out}: is the file to export; name another")
     if card_path is None:
         return
