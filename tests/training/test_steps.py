@@ -46,6 +46,11 @@ class Pair:
         return steps.critic_step(self.critic, self.for_critic, self.real, self.fake(), self.noise(lipschitz))
 
 
+def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What a critic returns: scores, or scores and slopes."""
+    return result if isinstance(result, tuple) else (result,)
+
+
 def weights(module: nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in module.parameters()]
 
@@ -124,7 +129,7 @@ def test_real_and_fake_pass_together_only_where_scores_do_not_depend_on_each_oth
 def test_bfloat16_is_for_the_networks_alone(network: str, strategy: str, precision: str, made_up_mnist: Path) -> None:
     trainer = Trainer(case(network, strategy, made_up_mnist, f"training.precision={precision}"), CPU)
     critic, seen = trainer.networks.critic, set()
-    critic.register_forward_hook(lambda *args: seen.add(args[2].dtype))
+    critic.register_forward_hook(lambda _, __, result: seen.update(part.dtype for part in as_tuple(result)))
     figures, real, fake, _ = trainer.iterate()
     expected = {torch.float32} if precision == "float32" else {torch.bfloat16}
     if "gp" in strategy:

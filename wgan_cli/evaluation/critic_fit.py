@@ -15,6 +15,7 @@ from wgan_cli.lipschitz.bound import Bound, proved
 from wgan_cli.lipschitz.estimate import Estimate, estimate
 from wgan_cli.networks import Critic, McShaneCritic, MlpCritic
 from wgan_cli.networks.average import Average
+from wgan_cli.networks.kinked import Kinked
 from wgan_cli.networks.pair import build_critic, pairing_fault, proves_gap
 from wgan_cli.objectives import Wasserstein
 from wgan_cli.optimizers import Adam, Optimizer, set_rate
@@ -143,7 +144,12 @@ def fitted_critic(x: Tensor, y: Tensor, fit: CriticFit, seed: int, what: str = "
     fit.critic.begin_between(critic, x, y, generator)
     optimizer = fit.optimizer.build(critic.parameters())
     average = Average(critic, fit.average)
-    steps = Steps(Wasserstein(), fit.lipschitz, critic_mixes_samples=bool(fit.critic.mixes_samples))
+    steps = Steps(
+        Wasserstein(),
+        fit.lipschitz,
+        critic_mixes_samples=bool(fit.critic.mixes_samples),
+        critic_gives_slopes=isinstance(critic, Kinked),
+    )
     for step in tracked(range(fit.steps), what):
         set_rate(optimizer, fit.optimizer.rate(step, fit.steps))
         high, low = (draw(points, fit.batch_size, generator) for points in (x, y))

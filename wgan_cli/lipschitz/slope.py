@@ -1,9 +1,38 @@
 """The critic's slope ‖∇ₓ critic(x)‖₂, and points between samples at which it is measured."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from wgan_cli.lipschitz.base import Critic
+
+
+class JointPass:
+    """A critic that computes slopes itself, and samples that it scores in the same pass as the first slopes asked for.
+
+    `critic(samples, points)` has to give the scores of samples (N, *shape) and the slopes at points (M, *shape).
+    """
+
+    def __init__(self, critic: Callable[..., Any], samples: Tensor) -> None:
+        self._critic, self._samples = critic, samples
+        self._scores: Tensor | None = None
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        return self._critic(samples)
+
+    def slopes(self, points: Tensor) -> Tensor:
+        """The slopes (M,) at `points` (M, *shape), with a graph to the critic's weights."""
+        if self._scores is not None:
+            return self._critic(self._samples[:0], points)[1]
+        self._scores, slopes = self._critic(self._samples, points)
+        return slopes
+
+    @property
+    def scores(self) -> Tensor:
+        """The scores (N,) of the samples. Ask for slopes first, as this takes a pass of its own otherwise."""
+        return self._critic(self._samples) if self._scores is None else self._scores
 
 
 def slopes(critic: Critic, points: Tensor, *, create_graph: bool = False) -> Tensor:
@@ -13,6 +42,8 @@ def slopes(critic: Critic, points: Tensor, *, create_graph: bool = False) -> Ten
     result is finite and differentiable: `vector_norm` uses the subgradient 0 there, but the square root of a sum of
     squares would give NaN.
     """
+    if create_graph and isinstance(critic, JointPass):
+        return critic.slopes(points)
     points = points.detach().requires_grad_()
     with torch.enable_grad():
         scores = critic(points)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from wgan_cli.networks.base import CriticSpec, GeneratorSpec, Shape
+from wgan_cli.networks.kinked import critic_of
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import activation
 from wgan_cli.networks.spatial import convolution, doubling, normalisation
@@ -106,7 +107,7 @@ class ConvCritic(_ConvFields, CriticSpec):
         for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), activation(self.activation, in_place=True)]
         layers += [nn.Linear(widths[-1], 1), nn.Flatten(0)]
-        return self._initialise(nn.Sequential(*layers))
+        return self._initialise(critic_of(layers))
 
 
 def _channels_for_width(fields: Any, channels: Callable[[int], tuple[int, ...]]) -> Any:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from wgan_cli.networks.base import CriticSpec, GeneratorSpec, NetworkSpec, Shape
+from wgan_cli.networks.kinked import critic_of
 from wgan_cli.networks.latent import Latent
 from wgan_cli.networks.layers import Activation, Residual, activation
 
@@ -88,5 +89,4 @@ class MlpCritic(_MlpFields, CriticSpec):
     def build(self, shape: Shape) -> nn.Module:
         inputs = math.prod(shape)
         head = nn.Linear((inputs, *self.hidden)[-1], 1)
-        layers = [nn.Flatten(), *self._hidden_layers(inputs), head, nn.Flatten(0)]
-        return self._initialise(nn.Sequential(*layers))
+        return self._initialise(critic_of([nn.Flatten(), *self._hidden_layers(inputs), head, nn.Flatten(0)]))

@@ -13,6 +13,7 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz.base import Noise
 from wgan_cli.networks.base import parameter_count
+from wgan_cli.networks.kinked import Kinked
 from wgan_cli.optimizers import set_rate
 from wgan_cli.streams import Streams
 from wgan_cli.training.distributed import ALONE, World
@@ -46,6 +47,7 @@ class Trainer:
             getattr(torch, config.training.precision),
             bool(config.critic.mixes_samples),
             self.engine.differentiate,
+            isinstance(self.networks.critic, Kinked),
         )
 
     @property
