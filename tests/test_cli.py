@@ -359,7 +359,12 @@ def test_plot_draws_several_runs_in_one_picture(wgan: Wgan) -> None:
     assert Image.open("plot.png").size[0] == 1200
     assert wgan("plot", "one", "--out", "x.svg").out == "x.svg\n"
     refused(wgan("plot", "nothing"), "nothing")
-    refused(wgan("plot", "one", "--out", "x.jpg"), "must end in")
+    refused(wgan("plot", "one", "--out", "x.jpg"), "must end in .png, .svg, .pdf, .gif or .webp")
+    assert wgan("plot", "one", "--dpi", "50").out == "plot.png\n"
+    assert Image.open("plot.png").size[0] == 600
+    assert wgan("plot", "one", "--out", "training.gif", "--dpi", "40").out == "training.gif\n"
+    assert Image.open("training.gif").n_frames == 2  # of iterations 0 and 4
+    refused(wgan("plot", "one", "other", "--out", "both.gif"), "--out both.gif: shows one run through time")
 
 
 def test_runs_prints_a_table_or_json(wgan: Wgan) -> None:

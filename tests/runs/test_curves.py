@@ -25,7 +25,7 @@ def test_figures_and_samples_of_plain_values_are_read(tmp_path: Path) -> None:
     assert curves.lines == metrics(path)
     assert curves.samples is not None
     assert torch.equal(curves.samples, load_run(str(path), CPU).sample(range(7)))
-    assert list(curves.grids) == [2]
+    assert list(curves.grids) == [0, 2]
 
 
 def test_runs_of_images_show_their_grids(tmp_path: Path, made_up_mnist: Path) -> None:
@@ -33,7 +33,7 @@ def test_runs_of_images_show_their_grids(tmp_path: Path, made_up_mnist: Path) ->
     path = trained("mnist_gp", tmp_path / "run", *tiny, f"data.root={made_up_mnist}", "output.sample_every=1")
     (curves,) = read_curves([path])
     assert curves.samples is None
-    assert list(curves.grids) == [1, 2]
+    assert list(curves.grids) == [0, 1, 2]
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:

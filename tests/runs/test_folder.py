@@ -1,11 +1,14 @@
+import io
 import json
 import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.helpers import metrics
 from wgan_cli.config.load import load_config
@@ -17,12 +20,18 @@ from wgan_cli.runs.folder import RunFolder, claimed
 CPU = torch.device("cpu")
 
 
-def scalars(run: Path) -> list[tuple[int, float]]:
-    """The gaps that TensorBoard shows, by step."""
+def shown(run: Path) -> Any:
+    """What TensorBoard shows of a run."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run))
     events.Reload()
+    return events
+
+
+def scalars(run: Path) -> list[tuple[int, float]]:
+    """The gaps that TensorBoard shows, by step."""
+    events = shown(run)
     return [(event.step, event.value) for event in events.Scalars("critic/gap")]
 
 
@@ -130,6 +139,17 @@ def test_figures_go_to_the_file_and_to_tensorboard(empty: Path, config: RunConfi
     assert metrics(empty) == [{"step": 1, "critic/gap": 0.5}, {"step": 2, "critic/gap": 7.0}]
     assert scalars(empty) == [(1, 0.5), (2, 7.0)]
     assert (empty / "samples" / "000000003.png").is_file()
+
+
+def test_a_run_that_begins_anew_has_its_first_grid_once(empty: Path, config: RunConfig) -> None:
+    for grey in (10, 20):  # killed before its first checkpoint, and begun again
+        with RunFolder(empty, config, 0, CPU) as opened:
+            opened.picture(torch.full((4, 5, 3), grey, dtype=torch.uint8).numpy(), 0)
+    with RunFolder(empty, config, 3, CPU) as again:  # goes on after step 3, and keeps it
+        again.scalars({"critic/gap": 1.0}, 4)
+    (image,) = shown(empty).Images("samples")
+    assert image.step == 0
+    assert Image.open(io.BytesIO(image.encoded_image_string)).getpixel((0, 0)) == (20, 20, 20)
 
 
 @pytest.mark.parametrize("back", [0, 10_000])

@@ -54,7 +54,7 @@ def test_a_run_writes_what_the_design_promises(finished: Path) -> None:
         "status.json",
     ]
     assert [line["step"] for line in metrics(finished)] == [2, 3, 4, 6]  # the grid of iteration 3 has a bound
-    assert [p.stem for p in sorted((finished / "samples").iterdir())] == ["000000003", "000000006"]
+    assert [p.stem for p in sorted((finished / "samples").iterdir())] == ["000000000", "000000003", "000000006"]
     assert [p.stem for p in checkpoints(finished)] == ["000000006", "000000004"]
     names = {"critic/gap", "critic/real", "critic/fake", "critic/penalty", "critic/loss", "critic/lipschitz"}
     names |= {"critic/w1", "critic/w1_low", "generator/loss", "samples/mean", "samples/std", "truth/w1"}

@@ -7,6 +7,7 @@ import typer
 
 from wgan_cli.commands.completion import run_folders
 from wgan_cli.commands.options import a_path, an_output
+from wgan_cli.errors import BadInputError
 
 Runs = Annotated[
     list[Path],
@@ -14,15 +15,28 @@ Runs = Annotated[
         parser=a_path, help="The folders of runs, drawn in one picture.", metavar="RUN", autocompletion=run_folders
     ),
 ]
-Out = Annotated[Path, typer.Option(parser=an_output, help="The picture: .png, .svg or .pdf.", metavar="FILE")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        parser=an_output,
+        help="The picture: .png, .svg or .pdf; .gif or .webp shows one run through time.",
+        metavar="FILE",
+    ),
+]
+Dpi = Annotated[int, typer.Option(min=20, max=600, metavar="N", help="Dots per inch: the larger, the finer.")]
 
 
-def plot(runs: Runs, out: Out = Path("plot.png")) -> None:
+def plot(runs: Runs, out: Out = Path("plot.png"), dpi: Dpi = 100) -> None:
     """Draw what runs logged, with samples of each, and print where the picture is."""
+    from wgan_cli.plots import animation, style
     from wgan_cli.plots.curves import curves_figure
-    from wgan_cli.plots.style import check_path, save
     from wgan_cli.runs.curves import read_curves
 
-    check_path(out, "--out")
-    save(curves_figure(read_curves(runs)), out)
+    style.check_path(out, "--out", (*style.ENDINGS, *animation.ENDINGS))
+    if out.suffix not in animation.ENDINGS:
+        style.save(curves_figure(read_curves(runs)), out, dpi)
+    elif len(runs) > 1:
+        raise BadInputError(f"--out {out}: shows one run through time; name one, or draw these as .png")
+    else:
+        animation.save_animation(read_curves(runs, count=0)[0], out, dpi)
     typer.echo(out)

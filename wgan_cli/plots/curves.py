@@ -54,6 +54,12 @@ def smoothed(values: Sequence[float]) -> NDArray[np.float64]:
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 
+def panels_of(runs: Sequence[RunCurves]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Title, unit and figures of each panel for which the runs logged something."""
+    logged = {name for run in runs for line in run.lines for name, value in line.items() if value}
+    return [panel for panel in (*_PANELS, *_fidelity_panels(logged)) if logged.intersection(panel[2])]
+
+
 def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run,
     and a grey line for the floor of a truth.
@@ -64,8 +70,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    logged = {name for run in runs for line in run.lines for name, value in line.items() if value}
-    panels = [panel for panel in (*_PANELS, *_fidelity_panels(logged)) if logged.intersection(panel[2])]
+    panels = panels_of(runs)
     plain = [run for run in runs if run.samples is not None]
     strips = [run for run in runs if run.data.view != "pooled" and run.grids]
     rows = (len(panels) + bool(plain) + 1) // 2

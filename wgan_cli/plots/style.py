@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,18 +34,21 @@ def run_colours(count: int) -> list[str]:
     return [to_hex(hsv_to_rgb(i / count, 0.9, 0.55 if i % 2 else 0.9)) for i in range(count)]
 
 
-def check_path(path: Path, option: str) -> None:
-    """Refuses what `save` could not write there, before anything is computed."""
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise BadInputError(f"{option} {path}: must end in .png, .svg or .pdf")
+ENDINGS = (".png", ".svg", ".pdf")
+
+
+def check_path(path: Path, option: str, endings: Sequence[str] = ENDINGS) -> None:
+    """Refuses what `save` could not write there, or what has another of the `endings`, before anything is computed."""
+    if path.suffix not in endings:
+        raise BadInputError(f"{option} {path}: must end in {', '.join(endings[:-1])} or {endings[-1]}")
     if not path.parent.is_dir():
         raise BadInputError(f"{option} {path}: there is no folder {path.parent}; make it first")
 
 
-def save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path, dpi: int = 100) -> None:
     """Writes the figure as PNG, SVG or PDF, as the ending of `path` says: whole, or not at all."""
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:])
+    figure.savefig(content, format=path.suffix[1:], dpi=dpi)
     try:
         write_atomically(path, content.getvalue())
     except OSError as error:

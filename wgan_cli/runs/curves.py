@@ -12,12 +12,12 @@ from wgan_cli.runs.readers import read_grids, read_metrics
 
 
 def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
-    """The figures and grids of each run folder, and `count` new samples if they are plain values."""
+    """The figures and grids of each run folder, and `count` new samples if they are plain values; with 0, none."""
     curves = []
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
-        if config.data.view == "pooled":
+        if count and config.data.view == "pooled":
             samples = load_run(str(run), torch.device("cpu")).sample(range(count))
         unique = name if names.count(name) == 1 else str(run)
         curves.append(RunCurves(unique, lines, config.data, samples, read_grids(run)))

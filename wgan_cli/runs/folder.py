@@ -53,7 +53,7 @@ class RunFolder:
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
         self._lines = (path / "log.txt").open("a", encoding="utf-8")
         _date_events_back(path)
-        self._events = SummaryWriter(str(path), purge_step=step + 1)
+        self._events = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
         self._writer = CheckpointWriter(path, config)
         self._write_status("running")
 

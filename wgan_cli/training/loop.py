@@ -146,6 +146,9 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
     is_quiet = None if run else True  # None: where stderr is no terminal
     bar = tqdm(total=last, initial=trainer.step, bar_format=BAR, disable=is_quiet, dynamic_ncols=True)
     with bar:
+        if run is not None and trainer.step == 0:
+            with reporter.watch.paused():
+                run.picture(reporter.picture(), 0)  # of the untrained generator, for pictures through time
         while trainer.step < last:
             outcome = trainer.iterate()
             bar.update()
