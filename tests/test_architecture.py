@@ -9,8 +9,8 @@ import pytest
 import wgan_cli
 
 ROOMS = """spec errors paths streams files devices bars transport lipschitz networks objectives optimizers data
-conditions config measures plots runs training sampling evaluation export commands
-cli""".split()  # noqa: SIM905
+conditions config measures plots runs training sampling evaluation export search
+commands cli""".split()  # noqa: SIM905
 PACKAGE = Path(wgan_cli.__file__).parent
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -17,6 +17,7 @@ from wgan_cli.commands.init import init
 from wgan_cli.commands.plot import plot
 from wgan_cli.commands.runs import runs
 from wgan_cli.commands.sample import sample
+from wgan_cli.commands.search import search
 from wgan_cli.commands.train import train
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _command in (init, train, sample, evaluate, export, distance, data, plot, runs, configs):
+for _command in (init, train, sample, evaluate, export, distance, data, plot, runs, search, configs):
     app.command(cls=Command)(_command)
 
 

@@ -59,6 +59,23 @@ class Document:
         node = _compose(value, place)
         if node is None:
             raise BadInputError(f"{place}: has no value; write null to take a value away")
+        branch = self._branch(keys, place)
+        self._forget(keys)
+        branch[keys[-1]] = self._plain(node, keys, place)
+
+    def put(self, keys: tuple[str, ...], value: Any, place: str) -> None:
+        """Sets one key to plain containers; `place` names where they are from."""
+        branch = self._branch(keys, place)
+        self._forget(keys)
+        self.places[keys] = place
+        branch[keys[-1]] = value
+
+    def _forget(self, keys: Key) -> None:
+        """Forgets the places of a key and of all below it: they are no longer in the file."""
+        self.places = {key: where for key, where in self.places.items() if key[: len(keys)] != keys}
+
+    def _branch(self, keys: tuple[str, ...], place: str) -> dict[str, Any]:
+        """The mapping that holds the last of `keys`, made if it is missing."""
         branch: Any = self.tree
         for depth, key in enumerate(keys[:-1]):
             if isinstance(branch, dict) and key not in branch:
@@ -67,9 +84,7 @@ class Document:
             branch = branch[key]
             if not isinstance(branch, dict):
                 raise BadInputError(f"{place}: {dotted(keys[: depth + 1])} is not a mapping, so it has no keys")
-        for old in [key for key in self.places if key[: len(keys)] == keys]:
-            del self.places[old]  # what was below a replaced mapping is no longer in the file
-        branch[keys[-1]] = self._plain(node, keys, place)
+        return branch
 
     def located(self, key: Key, message: str) -> str:
         """The `message` after the file, the line and the dotted name of its key."""

@@ -22,15 +22,23 @@ def load_config(name: str, overrides: Sequence[str] = (), ranks: int = 1) -> Run
     `ranks` is the number of processes that share each batch.
     Raises `BadInputError` with one line per fault, each with the file, the line and the key.
     """
-    document = _read(find_config(name))
+    document = read_document(find_config(name))
     for override in overrides:
         document.override(override)
     return _checked(document, ranks)
 
 
+def load_varied(name: str, values: Sequence[tuple[tuple[str, ...], Any, str]]) -> RunConfig:
+    """Loads the config `name` with other values: each is a key, plain containers, and a place for messages."""
+    document = read_document(find_config(name))
+    for key, value, place in values:
+        document.put(key, value, place)
+    return _checked(document)
+
+
 def load_spec(path: Path, model: type[Loaded]) -> Loaded:
     """Reads a spec of the class `model` from a YAML file, with the same checks as a run's config."""
-    return _validated(_read(path), model)
+    return checked_spec(read_document(path), model)
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
@@ -38,7 +46,8 @@ def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
     return _checked(Document(source, json.dumps(tree)))
 
 
-def _read(path: Path) -> Document:
+def read_document(path: Path) -> Document:
+    """Reads a YAML file. Raises `BadInputError` if it can't be read, or is no strict YAML."""
     try:
         return Document(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +55,7 @@ def _read(path: Path) -> Document:
 
 
 def _checked(document: Document, ranks: int = 1) -> RunConfig:
-    config = _resolved(_validated(document, RunConfig), document)
+    config = _resolved(checked_spec(document, RunConfig), document)
     raise_faults(document, config.faults())
     if ranks > 1:
         raise_faults(document, config.rank_faults(ranks))
@@ -61,7 +70,8 @@ def _resolved(config: RunConfig, document: Document) -> RunConfig:
         raise BadInputError(document.located(("data",), str(error))) from error
 
 
-def _validated(document: Document, model: type[Loaded]) -> Loaded:
+def checked_spec(document: Document, model: type[Loaded]) -> Loaded:
+    """The spec of the class `model` that a document holds. Raises `BadInputError` with one line per fault."""
     try:
         # Through JSON, because strict validation of Python objects refuses a list where a tuple is expected.
         return model.model_validate_json(json.dumps(document.tree))

@@ -4,7 +4,7 @@ import logging
 import shlex
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
 
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Is given the iteration and figures of each logged line, once the state is saved where it is time for that. It may
+raise a `WganError` to end the run there."""
+
 
 def train_run(
     config: RunConfig,
@@ -39,12 +43,13 @@ def train_run(
     resume: bool = False,
     world: World = ALONE,
     process_ends: bool = False,
+    watch: Watch | None = None,
 ) -> Path:
     """Trains a new run, or resumes the one in `out`, to its last iteration. Returns its folder.
 
     If `out` is None, the folder is `runs/name-NNNN`. Bad input is found before a folder is created. With several ranks,
-    each rank calls this function, and only the first writes the folder. Raises `WganError` for bad input, and for a run
-    that fails, diverges or is stopped.
+    each rank calls this function, and only the first writes the folder. A run that something watches has no progress
+    bar. Raises `WganError` for bad input, and for a run that fails, diverges or is stopped.
     """
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(process_ends=process_ends))
@@ -71,7 +76,7 @@ def train_run(
             with folder or nullcontext():
                 if folder:
                     folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
-                figures = train(trainer, folder, signals, progress)
+                figures = train(trainer, folder, signals, progress, watch)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise _out_of_memory(device) from error
@@ -134,11 +139,13 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
     return state
 
 
-def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress) -> dict[str, float]:
+def train(
+    trainer: Trainer, run: RunFolder | None, signals: Signals, progress: Progress, watch: Watch | None = None
+) -> dict[str, float]:
     """Trains to the config's last iteration, or until `progress` is over, writing figures, grids and checkpoints.
 
-    Returns the newest of each figure. `run` is None on all ranks except the first. Raises `WganError`, with exit code 3
-    if a figure or weight is not finite, and 75 if a signal asked the run to stop.
+    Returns the newest of each figure. `run` is None on all ranks except the first, which alone calls `watch`. Raises
+    `WganError`, with exit code 3 if a figure or weight is not finite, and 75 if a signal asked the run to stop.
     """
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
@@ -178,6 +185,8 @@ def train(trainer: Trainer, run: RunFolder | None, signals: Signals, progress: P
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}
                         run.checkpoint(state, step, best=best)
+                    if figures and watch is not None:
+                        watch(step, figures)
             if is_over:
                 break
             if stop and step < last:

@@ -1,0 +1,177 @@
+import json
+import multiprocessing
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+pytest.importorskip("optuna")
+
+from tests.conftest import Wgan
+from tests.helpers import metrics, wait_for
+from tests.search.helpers import tiny, tiny_space
+from wgan_cli.config.load import load_config
+from wgan_cli.runs.checkpoints import checkpoints
+from wgan_cli.runs.readers import read_status
+from wgan_cli.search.study import Search
+from wgan_cli.search.workers import Work, search_space
+
+LONG = ("iterations: 40", "iterations: 400"), ("objective: truth/w1", "objective: truth/w1\nprune: false")
+"""Long enough to be killed in the middle."""
+
+
+def started(space: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "wgan_cli", "search", str(space), "--out", str(out), "--device", "cpu", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_whole(out: Path, count: int, iterations: int) -> None:
+    """Every trial is there once, has each of its logged iterations once, and a value of its own figures."""
+    trials = Search(out, tiny_space(out.parent, *LONG), count).ended
+    assert [trial.number for trial in trials] == list(range(count))
+    assert sorted(path.name for path in out.glob("trial-*")) == [f"trial-{number:04d}" for number in range(count)]
+    for trial in trials:
+        run = out / f"trial-{trial.number:04d}"
+        logged = {line["step"]: line["truth/w1"] for line in metrics(run)}
+        assert [line["step"] for line in metrics(run)] == list(range(5, iterations + 1, 5))
+        assert trial.intermediate_values == logged
+        assert trial.value == pytest.approx(sum(list(logged.values())[-3:]) / 3, rel=1e-15)
+        assert read_status(run)["state"] == "finished"
+
+
+def is_in_the_middle(run: Path) -> bool:
+    return bool(checkpoints(run)) and int(checkpoints(run)[0].stem) >= 10
+
+
+def test_a_search_prints_the_best_config_and_draws_importances(wgan: Wgan, tmp_path: Path) -> None:
+    space = tiny(tmp_path, ("objective: truth/w1", "objective: truth/w1\nprune: false"))
+    done = wgan("search", space, "--out", "s", "--trials", 5, "--device", "cpu")
+    assert done.code == 0, done.err
+    values = {}
+    for number in range(5):
+        logged = [line["truth/w1"] for line in metrics(Path("s") / f"trial-{number:04d}")]
+        values[number] = sum(logged[-3:]) / 3
+    best = min(values, key=lambda number: values[number])
+    first, _, text = done.out.partition("\n")
+    assert first == f"# s/trial-{best:04d}: truth/w1 {values[best]:.6g}, the best of 5 trials"
+    assert yaml.safe_load(text) == load_config(f"s/trial-{best:04d}/config.yaml").to_dict()
+    assert np.asarray(Image.open("s/importance.png").convert("L")).std() > 1
+    assert re.search(r"wgan: trial-0004: truth/w1 [\d.]+ \(5 of 5\)", done.err)
+    assert "iteration" not in done.err
+
+    again = wgan("search", space, "--out", "s", "--trials", 5, "--device", "cpu")
+    assert (again.code, again.out, again.err.count("\n")) == (2, "", 1)
+    resumed = wgan("search", space, "--out", "s", "--trials", 5, "--device", "cpu", "--resume")
+    assert (resumed.code, resumed.out) == (0, done.out)
+
+
+def test_a_mistake_leaves_nothing(wgan: Wgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = tiny(tmp_path, ("high: 3", "high: 0"))
+    done = wgan("search", space, "--out", "s")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"{space}:6: space.training.n_critic.low: must be less than high" in done.err
+    assert wgan("search", tiny(tmp_path), "--out", "s", "--device", "nothing").code == 2
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = wgan("search", tiny(tmp_path), "--out", "s")
+    assert (done.code, done.err) == (2, "wgan: wgan search needs optuna; pip install 'wgan[search]'\n")
+    assert os.listdir() == []
+
+
+def test_a_killed_search_goes_on_and_loses_no_trial(tmp_path: Path) -> None:
+    space, out = tiny(tmp_path, *LONG), tmp_path / "s"
+    process = started(space, out)
+    try:
+        wait_for(lambda: process.poll() is not None or is_in_the_middle(out / "trial-0001"), 120)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    search = search_space(tiny_space(tmp_path, *LONG), out, 3, jobs=1, device="cpu", resume=True)
+    assert search.unfinished == 0
+    check_whole(out, 3, 400)
+    (step,) = re.findall(r"from iteration ([1-9]\d*)", (out / "trial-0001" / "log.txt").read_text())
+    assert int(step) >= 10
+
+
+def test_two_processes_share_a_search_and_one_takes_over_what_the_other_leaves(tmp_path: Path) -> None:
+    space, out = tiny(tmp_path, *LONG), tmp_path / "s"
+    process = started(space, out, "--jobs", "2", "--trials", "5")
+    try:
+        runs = out / "trial-0000", out / "trial-0001"
+        wait_for(lambda: process.poll() is not None or all(map(is_in_the_middle, runs)), 120)
+        pids = {read_status(run)["pid"] for run in runs}
+        assert len(pids) == 2
+        (other,) = pids - {process.pid}
+        os.kill(other, signal.SIGKILL)
+        printed, said = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert printed.startswith(f"# {out}/trial-000")
+    assert "lost its process; going on with it" in said
+    check_whole(out, 5, 400)
+
+
+def test_a_signal_stops_all_processes_and_the_same_line_goes_on(tmp_path: Path) -> None:
+    space, out = tiny(tmp_path, *LONG), tmp_path / "s"
+    process = started(space, out, "--jobs", "2", "--trials", "2", "--resume")
+    try:
+        wait_for(lambda: process.poll() is not None or is_in_the_middle(out / "trial-0001"), 120)
+        process.terminate()
+        _, said = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 75, said
+    assert said.endswith("wgan: stopped, and saved; the same line with --resume goes on\n")
+    search = search_space(tiny_space(tmp_path, *LONG), out, 2, jobs=1, device="cpu", resume=True)
+    assert search.unfinished == 0
+    check_whole(out, 2, 400)
+
+
+def _at_work(space: Path, out: Path) -> None:
+    Work(tiny_space(space, *LONG), out, KILLED, "cpu").do(lambda: False)
+
+
+KILLS, KILLED = 100, 30
+"""Of processes, and the trials that they train."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forked processes begin at once")
+def test_a_hundred_kills_lose_no_trial(tmp_path: Path) -> None:
+    """Two processes train; one of them is killed each time, at a random instant, and replaced."""
+    torch.set_num_threads(1)
+    fork, rng, out = multiprocessing.get_context("fork"), random.Random(0), tmp_path / "s"
+    Search.begin(out, tiny_space(tmp_path, *LONG), resume=False)
+
+    def begun() -> multiprocessing.process.BaseProcess:
+        process = fork.Process(target=_at_work, args=(tmp_path, out))
+        process.start()
+        return process
+
+    workers, kills = [begun(), begun()], 0
+    while kills < KILLS:
+        time.sleep(rng.uniform(0, 2))
+        chosen = rng.randrange(2)
+        if workers[chosen].is_alive():
+            workers[chosen].kill()
+            kills += 1
+        workers[chosen].join()
+        workers[chosen] = begun()
+    for worker in workers:
+        worker.join()
+    _at_work(tmp_path, out)
+    check_whole(out, KILLED, 400)
+    assert all(json.loads(line) for line in (out / "journal.log").read_text().splitlines())

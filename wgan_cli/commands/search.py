@@ -1,0 +1,64 @@
+"""`wgan search`: searches for the best config in a space."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wgan_cli.commands.options import Device
+from wgan_cli.errors import BadInputError, WganError
+
+SpaceFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A YAML file: config, objective, and space with a range or choices for each key.", metavar="SPACE"
+    ),
+]
+Out = Annotated[Path, typer.Option(help="The folder of the search; each trial is a run in it.", metavar="DIR")]
+Trials = Annotated[int, typer.Option(min=1, metavar="N", help="The number of trials, of all processes together.")]
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes here that train trials.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the search in --out, or join it, if there is one; else begin it.")
+]
+
+
+def search(
+    space: SpaceFile, out: Out, trials: Trials = 50, jobs: Jobs = 1, resume: Resume = False, device: Device = "auto"
+) -> None:
+    """Search for the best config in a space, and print it.
+
+    Repeat the line with --resume after a stop; tasks of a job array may share one folder in this way. Trials that are
+    clearly worse than others end early.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise BadInputError("wgan search needs optuna; pip install 'wgan[search]'") from error
+    from wgan_cli.search.space import read_space
+    from wgan_cli.search.workers import search_space
+
+    read = read_space(space.expanduser())
+    done = search_space(read, out.expanduser(), trials, jobs=jobs, device=device, resume=resume)
+    _report(done)
+
+
+def _report(done: Any) -> None:
+    """Draws the importances, and prints the best config with a comment that names its run."""
+    from wgan_cli.plots.importance import importance_figure
+    from wgan_cli.plots.style import save
+
+    log, spec = logging.getLogger("wgan"), done.space.spec
+    if done.unfinished:
+        log.info("%d trials are still in training elsewhere; the best so far:", done.unfinished)
+    best = done.best()
+    if best is None:
+        raise WganError(f"{done.folder}: no trial is complete: all were pruned, diverged or failed")
+    shares = done.importances()
+    if shares:
+        path = done.folder / "importance.png"
+        save(importance_figure(shares, spec.objective, len(done.ended)), path)
+        log.info("%s: how much each key matters", path)
+    run, value, values = best
+    typer.echo(f"# {run}: {spec.objective} {value:.6g}, the best of {len(done.ended)} trials")
+    typer.echo(done.space.config(values).to_yaml(), nl=False)

@@ -1,0 +1,123 @@
+"""One trial: a run that is trained in its own folder, and measured by the objective."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from optuna.trial import TrialState
+
+from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
+from wgan_cli.evaluation.figures import evaluate
+from wgan_cli.runs.loaded import load_run
+from wgan_cli.runs.readers import read_metrics
+from wgan_cli.search.space import SearchSpec
+from wgan_cli.search.study import Claim, Search
+from wgan_cli.training.loop import train_run
+from wgan_cli.training.progress import SMOOTHED
+
+log = logging.getLogger("wgan.search")
+EVALUATED = 2000
+"""The number of samples of an evaluation, if the objective is one of its figures."""
+
+
+class _PrunedError(WganError):
+    """Ends a run whose trial is worse than the others."""
+
+
+def try_one(search: Search, claim: Claim, device: torch.device, must_stop: Callable[[], bool]) -> None:
+    """Trains a trial, from its checkpoint if it has one, and writes how it ended.
+
+    A trial that diverges counts as pruned; one whose config is refused, or needs too much memory, as failed. Raises
+    `WganError` with exit code 75 if it is to stop: then the trial can go on later.
+    """
+    spec = search.space.spec
+    try:
+        config = search.space.config(claim.values)
+    except BadInputError as error:  # values that are good alone, but not together
+        _end(search, claim, None, TrialState.FAIL, f"failed: {error}")
+        return
+    try:
+        with _quiet():
+            train_run(
+                config,
+                device,
+                out=claim.run,
+                name=claim.run.name,
+                resume=True,
+                watch=_watch(claim, spec, config.training.iterations, must_stop),
+            )
+        value = _objective(claim.run, spec.objective, device)
+    except _PrunedError:
+        _end(search, claim, None, TrialState.PRUNED, "pruned")
+    except WganError as error:
+        if error.exit_code == ExitCode.DIVERGED:
+            _end(search, claim, None, TrialState.PRUNED, "diverged")
+        elif error.__cause__ is not None and is_out_of_memory(error.__cause__):  # another trial may need less
+            _end(search, claim, None, TrialState.FAIL, f"failed: {error}")
+        else:
+            raise
+    else:
+        _end(search, claim, value, TrialState.COMPLETE, f"{spec.objective} {value:.4g}")
+
+
+def _end(search: Search, claim: Claim, value: float | None, state: TrialState, words: str) -> None:
+    search.tell(claim.trial, value, state)
+    log.info("%s: %s (%d of %d)", claim.run.name, words, len(search.ended), search.trials)
+
+
+def _watch(
+    claim: Claim, spec: SearchSpec, last: int, must_stop: Callable[[], bool]
+) -> Callable[[int, Mapping[str, float]], None]:
+    """Reports each logged objective once, and ends the run if it is to be pruned or stopped.
+
+    A process before may have been killed between a checkpoint and its report, so what the run has logged comes first.
+    """
+    trial = claim.trial
+    reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+
+    def report(step: int, figures: Mapping[str, float]) -> None:
+        if spec.objective in figures and step not in reported:
+            trial.report(figures[spec.objective], step)
+            reported.add(step)
+
+    def watch(step: int, figures: Mapping[str, float]) -> None:
+        report(step, figures)
+        if must_stop():
+            raise WganError("stopped", ExitCode.STOPPED)
+        if spec.prune and spec.objective in figures and step < last and trial.should_prune():
+            raise _PrunedError(f"pruned at iteration {step}")
+
+    for line in read_metrics(claim.run) if (claim.run / "metrics.jsonl").exists() else ():
+        report(int(line["step"]), line)
+    return watch
+
+
+def _objective(run: Path, name: str, device: torch.device) -> float:
+    """The mean of the figure's last three logged values or, if it is none that is logged, that of an evaluation."""
+    lines = read_metrics(run)
+    logged = [line[name] for line in lines if name in line][-SMOOTHED:]
+    if logged:
+        return sum(logged) / len(logged)
+    figures = evaluate(load_run(str(run), device), EVALUATED, 0)
+    if name in figures:
+        return figures[name]
+    names = {each for line in lines for each in line} | figures.keys()
+    known = sorted(each for each in names if "/" in each and not each.endswith(("_ci_low", "_ci_high", "_floor")))
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise BadInputError(f"objective: {name} is no figure of these runs; {hint}They have {', '.join(known)}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the runs' own lines: each has them in its log.txt."""
+    logger = logging.getLogger("wgan")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

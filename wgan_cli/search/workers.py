@@ -1,0 +1,106 @@
+"""The processes of a search: this one, and more beside it. Each trains one trial after the other."""
+
+import logging
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wgan_cli.devices import pick_device
+from wgan_cli.errors import ExitCode, WganError
+from wgan_cli.search.space import Space
+from wgan_cli.search.study import Search
+from wgan_cli.search.trials import try_one
+from wgan_cli.training.signals import Signals
+
+log = logging.getLogger("wgan.search")
+POLL = 0.2
+"""Seconds between two looks at the other processes."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process of a search needs to know."""
+
+    space: Space
+    folder: Path
+    trials: int
+    device: str
+    jobs: int = 1
+    number: int = 0
+    """Of this process among the `jobs`."""
+
+    def do(self, must_stop: Callable[[], bool]) -> Search:
+        """Trains trials until none is left to begin, or to take over. Raises `WganError`, with exit code 75 if it must
+        stop before."""
+        if self.jobs > 1:
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.jobs))
+        device = pick_device(self.device, self.number if self.jobs > 1 else None)
+        search = Search(self.folder, self.space, self.trials)
+        while not must_stop():
+            with ExitStack() as held:
+                claim = search.claim(held)
+                if claim is None:
+                    return search
+                try_one(search, claim, device, must_stop)
+        raise _stopped()
+
+
+def _stopped() -> WganError:
+    return WganError("stopped, and saved; the same line with --resume goes on", ExitCode.STOPPED)
+
+
+def search_space(space: Space, folder: Path, trials: int, *, jobs: int, device: str, resume: bool) -> Search:
+    """Trains the trials of a search by `jobs` processes, and returns it.
+
+    With `resume`, a search in the folder goes on, also one at which other processes are still at work. Raises
+    `WganError` for bad input, and with exit code 75 if a signal stopped it: the trials are saved then.
+    """
+    pick_device(device)  # refused before a folder is made
+    Search.begin(folder, space, resume=resume)
+    threads = torch.get_num_threads()
+    spawn = multiprocessing.get_context("spawn")
+    works = [Work(space, folder, trials, device, jobs, number) for number in range(jobs)]
+    others = [spawn.Process(target=_work_beside, args=(work,)) for work in works[1:]]
+    try:
+        with Signals() as signals:
+            for other in others:
+                other.start()
+            works[0].do(lambda: signals.received is not None)
+            while any(other.is_alive() for other in others):
+                if signals.received is not None:
+                    raise _stopped()
+                time.sleep(POLL)
+            # Of trials whose process was killed after this one had found no more.
+            return works[0].do(lambda: signals.received is not None)
+    except WganError as error:
+        raise _stopped() if error.exit_code == ExitCode.STOPPED else error from None
+    finally:
+        torch.set_num_threads(threads)
+        started = [other for other in others if other.pid is not None]
+        for other in started:
+            other.terminate()  # it saves its trial; nothing happens to one that has ended
+        for other in started:
+            other.join()
+
+
+def _work_beside(work: Work) -> None:
+    """The life of a process beside the first one. It ends, with its trial saved, when the first one is gone."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("wgan: %(message)s"))
+    logging.getLogger("wgan").handlers = [handler]
+    logging.getLogger("wgan.search").setLevel(logging.INFO)
+    first = multiprocessing.parent_process()
+    assert first is not None
+    try:
+        with Signals() as signals:
+            work.do(lambda: signals.received is not None or not first.is_alive())
+    except WganError as error:
+        if error.exit_code != ExitCode.STOPPED:
+            log.error("%s", error)
+        sys.exit(error.exit_code)
