@@ -11,6 +11,7 @@ from tests.config.helpers import faults
 from wgan_cli.config import shipped
 from wgan_cli.config.load import config_from_dict, load_config, load_spec
 from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.critic_fit import CriticFit
 from wgan_cli.networks import Latent
 
 
@@ -32,6 +33,15 @@ def test_a_config_is_read_from_a_shells_pipe(tmp_path: Path, good: str) -> None:
     os.close(reading)
     os.mkfifo(tmp_path / "named")
     assert "no such file" in faults(str(tmp_path / "named"))[0]  # nobody writes to it: reading would never end
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
+def test_what_has_no_end_is_not_read(device: str, tmp_path: Path) -> None:
+    (tmp_path / "link.yaml").symlink_to(device)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path(device), tmp_path / "link.yaml", tmp_path / "pipe"):
+        with pytest.raises(BadInputError, match="is a device or pipe, not a file"):
+            load_spec(path, CriticFit)
 
 
 def test_missing_and_misspelt_files(tmp_path: Path) -> None:

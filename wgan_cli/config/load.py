@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from wgan_cli.config.documents import Document
 from wgan_cli.config.faults import explained, raise_faults
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.config.shipped import find_config
+from wgan_cli.config.shipped import find_config, has_an_end
 from wgan_cli.errors import BadInputError
 
 Loaded = TypeVar("Loaded", bound=BaseModel)
@@ -48,6 +48,8 @@ def config_from_dict(tree: Mapping[str, Any], source: str) -> RunConfig:
 
 def read_document(path: Path) -> Document:
     """Reads a YAML file. Raises `BadInputError` if it can't be read, or is no strict YAML."""
+    if path.exists() and not path.is_dir() and not has_an_end(path):
+        raise BadInputError(f"{path}: is a device or pipe, not a file")
     try:
         return Document(str(path), path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

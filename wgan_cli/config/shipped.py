@@ -29,11 +29,18 @@ def title(name: str) -> str:
     return read(name).partition("\n")[0].lstrip("# ")
 
 
+def has_an_end(path: Path) -> bool:
+    """Whether a path can be read to its end. Devices such as /dev/zero have none, and most pipes wait for a writer.
+
+    A shell's <(...) is a pipe that something writes to.
+    """
+    return path.is_file() or (path.parent == Path("/dev/fd") and path.is_fifo())
+
+
 def find_config(name: str) -> Path:
     """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
     path = expanded(name)
-    # A shell's <(...) is a pipe that something writes to; any other pipe could keep the command waiting for ever.
-    if path.is_file() or (path.parent == Path("/dev/fd") and path.is_fifo()):
+    if has_an_end(path):
         return path
     stem = name.removesuffix(".yaml")
     if stem in names():  # also if a folder, such as a run's, has that name
