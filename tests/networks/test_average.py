@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,13 +21,13 @@ def move(network: nn.Module) -> None:
 def counted_on_the_cpu(network: nn.Module, decay: float) -> AveragedModel:
     """The same average by torch's own class, with Python's numbers."""
 
-    @torch.no_grad()
-    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor | int) -> None:
-        share = max(19 / (20 + int(average.n_averaged)), 1 - decay)
-        torch._foreach_lerp_(list(averages), list(weights), share)
+    def update(average: Tensor, value: Tensor, _: Tensor | int) -> Tensor:
+        if not average.is_floating_point():  # batch norm's count of batches
+            return value
+        return torch.lerp(average, value, max(19 / (20 + int(averaged.n_averaged)), 1 - decay))
 
-    average = AveragedModel(network, multi_avg_fn=update)
-    return average.requires_grad_(False).eval()
+    averaged = AveragedModel(network, avg_fn=update, use_buffers=True)
+    return averaged.requires_grad_(False).eval()
 
 
 def test_the_average_follows_its_own_formula() -> None:
@@ -88,6 +86,21 @@ def test_an_update_reads_no_value_and_stays_on_the_device() -> None:
     assert {name: id(value) for name, value in average.state_dict(keep_vars=True).items()} == before
     with pytest.raises(RuntimeError):
         int(average.n_averaged)
+
+
+def test_singular_vectors_are_those_of_the_last_weights() -> None:
+    """Their average would be shorter than 1, and the layer steeper than its strategy allows."""
+    network = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 4))
+    average = Average(network, decay=0.9)
+    for _ in range(3):
+        with torch.no_grad():
+            network.parametrizations.weight.original.add_(torch.randn(4, 5))
+        network(torch.randn(2, 5))
+        average.update(network)
+    buffers = dict(network.named_buffers())
+    assert len(buffers) == 2
+    for name, value in average.module.named_buffers():
+        assert torch.equal(value, buffers[name])
 
 
 def test_the_average_forgets_the_start_early() -> None:

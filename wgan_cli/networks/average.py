@@ -11,8 +11,8 @@ class Average(nn.Module):
 
     The decay after n updates is min(decay, (1 + n) / (20 + n)): an average of about the last n / 19 weights
     while n is small. Over n / 9, samples were worse than those of the last weights as long as training was fast. With a
-    fixed decay near 1, the untrained first weights would still contribute after a thousand updates. Buffers are copied:
-    batch norm's are averages already.
+    fixed decay near 1, the untrained first weights would still contribute after a thousand updates. Batch norm's
+    statistics are averaged too: those of the last weights do not fit averaged ones, and made their samples worse.
 
     The count of updates is on the device of the weights, and the decay is computed there. So an update never waits for
     the device, and a CUDA graph can hold it. (torch's own `AveragedModel` reads its count, and copies it to the device,
@@ -37,10 +37,11 @@ class Average(nn.Module):
         share = self._share(next(network.parameters()).dtype)
         for average, weight in zip(self.module.parameters(), network.parameters(), strict=True):
             average.lerp_(weight, share)  # _foreach_lerp_ takes a share on the device too, one tensor after the other
-        buffers = list(zip(self.module.buffers(), network.buffers(), strict=True))
-        for kind in {buffer.dtype for buffer, _ in buffers}:  # tensors of one type are copied by one kernel
-            own, others = zip(*(pair for pair in buffers if pair[0].dtype == kind), strict=True)
-            torch._foreach_copy_(own, others)
+        for (name, average), buffer in zip(self.module.named_buffers(), network.buffers(), strict=True):
+            if name.endswith(("running_mean", "running_var")):
+                average.lerp_(buffer, share)
+            else:  # counts, and a strategy's singular vectors, which have length 1
+                average.copy_(buffer)
         self.n_averaged += 1
 
     def _share(self, dtype: torch.dtype) -> Tensor:
