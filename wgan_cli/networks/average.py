@@ -37,11 +37,11 @@ class Average(nn.Module):
         share = self._share(next(network.parameters()).dtype)
         for average, weight in zip(self.module.parameters(), network.parameters(), strict=True):
             average.lerp_(weight, share)  # _foreach_lerp_ takes a share on the device too, one tensor after the other
-        for (name, average), buffer in zip(self.module.named_buffers(), network.buffers(), strict=True):
+        for (name, own), buffer in zip(self.module.named_buffers(), network.buffers(), strict=True):
             if name.endswith(("running_mean", "running_var")):
-                average.lerp_(buffer, share)
+                own.lerp_(buffer, share)
             else:  # counts, and a strategy's singular vectors, which have length 1
-                average.copy_(buffer)
+                own.copy_(buffer)
         self.n_averaged += 1
 
     def _share(self, dtype: torch.dtype) -> Tensor:
