@@ -115,6 +115,7 @@ def pid_beside(first: int, out: Path) -> int | None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_two_processes_share_a_search_and_one_takes_over_what_the_other_leaves(tmp_path: Path) -> None:
     space, out = tiny(tmp_path, *LONG), tmp_path / "s"
     process = started(space, out, "--jobs", "2", "--trials", "6")
@@ -133,6 +134,7 @@ def test_two_processes_share_a_search_and_one_takes_over_what_the_other_leaves(t
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_signal_stops_all_processes_and_the_same_line_goes_on(tmp_path: Path) -> None:
     space, out = tiny(tmp_path, *LONG), tmp_path / "s"
     process = started(space, out, "--jobs", "2", "--trials", "2", "--resume")
