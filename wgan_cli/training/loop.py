@@ -170,9 +170,7 @@ def train(
                 trainer.check_finite()
                 figures = reporter.figures(outcome) if logs else {}
                 if run is not None and shows:
-                    figures |= reporter.truth()
-                    run.picture(reporter.picture(), step)
-                    _judge(figures, step, progress)
+                    figures |= _grid(reporter, run, step, progress)
                 # At a grid the others wait for the first rank, which may have a classifier to train.
                 is_over = shows and trainer.world.on_first_rank(lambda: progress.is_over)
                 if run is not None:
@@ -201,10 +199,14 @@ def _tell(line: str, run: RunFolder, *, on_stderr: bool) -> None:
         log.info("%s %s", time.strftime("%H:%M:%S"), line)
 
 
-def _judge(figures: Mapping[str, float], step: int, progress: Progress) -> None:
+def _grid(reporter: Reporter, run: RunFolder, step: int, progress: Progress) -> dict[str, float]:
+    """Draws the grid of an iteration. Returns its figures, and adds what samples are judged by to `progress`."""
+    figures = reporter.truth()
+    run.picture(reporter.picture(), step)
     score = Reporter.score(figures)
     if score is not None:
         progress.add(step, score)
+    return figures
 
 
 def _report_best(progress: Progress, step: int, last: int, run: RunFolder | None) -> None:
