@@ -78,7 +78,7 @@ class Watch(TorchDispatchMode):
     def __init__(self, *, may_work_on_host: bool) -> None:
         super().__init__()
         self.seen, self.may_work_on_host = Seen(), may_work_on_host
-        self.is_asleep = False
+        self.is_asleep, self.failed = False, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func._schema.name.removeprefix("aten::")
@@ -88,8 +88,9 @@ class Watch(TorchDispatchMode):
         given = tensors((args, kwargs))
         try:
             result = compute(*args, **kwargs)
-        except Exception as error:
+        except RuntimeError as error:  # torch's errors of this kind are all of this class
             self.note(name, f"{type(error).__name__}, which needs a value or mixes devices")
+            self.failed = True
             raise
         places = sorted({tensor.device.type for tensor in [*given, *tensors(result)]})
         if "cpu" in places and (len(places) > 1 or not self.may_work_on_host):
@@ -245,8 +246,8 @@ def watched(stand_in: StandIn, config: Any) -> dict[str, Any]:
             trainer.engine.inside, trainer.engine.around = inside, around
             around.is_asleep = False
             trainer.iterate()
-    except Exception:  # of any kind, where a value is needed: the watch has noted by what
-        if not inside.seen.faults + around.seen.faults:
+    except RuntimeError:  # of an operation that a watch has seen fail, and noted; any other is an error of ours
+        if not (inside.failed or around.failed):
             raise
     return {"captured": vars(inside.seen), "around": vars(around.seen)}
 
@@ -257,8 +258,8 @@ def noted(stand_in: StandIn, plant: Callable[[torch.device], object]) -> list[st
     try:
         with stand_in.mode, watch:
             plant(stand_in.device)
-    except Exception:  # as above
-        if not watch.seen.faults:
+    except RuntimeError:  # as above
+        if not watch.failed:
             raise
     return watch.seen.faults
 
