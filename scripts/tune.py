@@ -33,18 +33,27 @@ def rates(setting: str) -> list[str]:
     return [f"optimizer.{network}.{setting}" for network in ("generator", "critic")]
 
 
+def adam(settings: str) -> list[str]:
+    return [f"optimizer.{network}={{kind: adam, {settings}, decay: linear}}" for network in ("generator", "critic")]
+
+
 START = [
     "latent.dim=64",
     "generator={kind: conv, channels: [64, 32], final: transposed, norm: batch, activation: relu}",
     "critic={kind: conv, channels: [32, 64], hidden: [256]}",
     "lipschitz={kind: gp, weight: 10.0}",
-    *(
-        f"optimizer.{net}={{kind: adam, lr: 1.0e-3, betas: [0.5, 0.9], decay: linear}}"
-        for net in ("generator", "critic")
-    ),
+    *adam("lr: 1.0e-3, betas: [0.5, 0.9]"),
     *("training.batch_size=64", "training.n_critic=2", "training.average=0.999"),
 ]
 HELD = rates("decay_from=0.5")
+BEST = [*START, *rates("decay_from=0.6"), "training.batch_size=16"]
+MLP = [*BEST, "generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}"]
+BATCH_NORM = ["generator.norm=batch", "generator.activation=relu"]
+CLIP = [
+    *(*BEST, "lipschitz={kind: clip, bound: 0.01}"),
+    *(f"optimizer.{net}={{kind: rmsprop, lr: 5.0e-4, decay: linear}}" for net in ("generator", "critic")),
+    *rates("decay_from=0.6"),
+]
 TRIALS: dict[str, list[str]] = {
     "as shipped": [],
     "start": START,
@@ -64,7 +73,27 @@ TRIALS: dict[str, list[str]] = {
         *(*START, *HELD, *rates("betas=[0.0, 0.9]"), "training.batch_size=32"),
     ],
     "decay from 0.6, batch size 32": [*START, *rates("decay_from=0.6"), "training.batch_size=32"],
-    "decay from 0.6, batch size 16": [*START, *rates("decay_from=0.6"), "training.batch_size=16"],
+    "decay from 0.6, batch size 16": BEST,
+    "mlp": MLP,
+    "mlp, batch size 64": [*MLP, "training.batch_size=64"],
+    "mlp, batch norm": [*MLP, *BATCH_NORM],
+    "mlp, batch norm, batch size 32": [*MLP, *BATCH_NORM, "training.batch_size=32"],
+    "mlp, batch norm, one critic step": [*MLP, *BATCH_NORM, "training.n_critic=1"],
+    "mlp, batch norm, rate 5e-4": [*MLP, *BATCH_NORM, *rates("lr=5.0e-4")],
+    "mlp, batch norm, betas 0, 0.9": [*MLP, *BATCH_NORM, *rates("betas=[0.0, 0.9]")],
+    "mlp, batch norm, wider": [*MLP, *BATCH_NORM, "generator.hidden=[512, 1024]", "critic.hidden=[1024, 512]"],
+    "mlp, batch norm, deeper": [*MLP, *BATCH_NORM, "generator.hidden=[256, 512, 512]", "critic.hidden=[512, 512, 256]"],
+    "clip": CLIP,
+    "clip, bound 0.05": [*CLIP, "lipschitz.bound=0.05"],
+    "clip, bound 0.1": [*CLIP, "lipschitz.bound=0.1"],
+    "clip, five critic steps": [*CLIP, "training.n_critic=5"],
+    "clip, batch size 64": [*CLIP, "training.batch_size=64"],
+    "clip, rate 1e-3": [*CLIP, *rates("lr=1.0e-3")],
+    "clip, batch norm in the critic": [*CLIP, "critic.norm=batch"],
+    "clip, batch norm in the critic, bound 0.05": [*CLIP, "critic.norm=batch", "lipschitz.bound=0.05"],
+    "clip, layer norm in the critic": [*CLIP, "critic.norm=layer"],
+    "clip, no hidden layer": [*CLIP, "critic.hidden=[]"],
+    "clip, Adam": [*CLIP, *adam("lr: 5.0e-4, betas: [0.5, 0.9]"), *rates("decay_from=0.6")],
 }
 
 
