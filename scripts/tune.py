@@ -101,6 +101,7 @@ class Judges:
     """Fréchet distances of samples to the test split, by the features of two classifiers."""
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
+        self.latent = config.latent
         first = new_judge(dataset, config, CPU)
         train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
         assert train is not None  # the first judge has refused data without labels
@@ -141,7 +142,8 @@ def tried(source: str, changes: list[str], seconds: float, judges: Judges | None
     cost = seconds_an_iteration(load_config(source, changes))
     config = load_config(source, [*changes, f"training.iterations={max(8, round(seconds / cost))}"])
     trainer = Trainer(config, CPU)
-    judges = judges or Judges(trainer.dataset, config)
+    if judges is None or judges.latent != config.latent:
+        judges = Judges(trainer.dataset, config)
     iterations, took, rows = config.training.iterations, 0.0, []
     for mark in (iterations // 8, iterations // 4, iterations // 2, iterations):
         begun = time.process_time()

@@ -55,6 +55,9 @@ class OutputSpec(Spec):
     checkpoint_every: int = Field(default=1000, ge=1)
     keep: int = Field(default=2, ge=1)
     """How many of the newest checkpoints are kept."""
+    report: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
+    """The experiment trackers that get figures and grids too; mlflow and wandb are extras, and read the environment
+    variables of their own ($MLFLOW_TRACKING_URI, $WANDB_MODE, ...)."""
 
 
 class RunConfig(Spec):
@@ -77,6 +80,10 @@ class RunConfig(Spec):
     def to_dict(self) -> dict[str, Any]:
         """The config as plain containers, for YAML, JSON and checkpoints."""
         return self.model_dump(mode="json")
+
+    def flat(self) -> dict[str, Any]:
+        """The config as one mapping of dotted keys, `optimizer.critic.lr`, as `--set` has them."""
+        return _flat(self.to_dict())
 
     def to_yaml(self) -> str:
         """The config as YAML, with all defaults written out."""
@@ -120,7 +127,7 @@ class RunConfig(Spec):
 
     def differences(self, other: "RunConfig") -> list[str]:
         """The dotted keys in which two configs differ, without those that may change when a run is resumed."""
-        mine, others = _flat(self.to_dict()), _flat(other.to_dict())
+        mine, others = self.flat(), other.flat()
         free = {"training.iterations", "training.patience"} | {f"data.{key}" for key in self.data.location_keys}
         return sorted(
             key

@@ -1,4 +1,5 @@
-"""A run's folder, open for writing: config, figures, TensorBoard events, grids, checkpoints and state.
+"""A run's folder, open for writing: config, figures, grids, checkpoints and state; and its trackers, which have the
+same figures and grids.
 
 All files are written atomically, except those that grow (metrics, events, log). The figures of an iteration are written
 before its checkpoint.
@@ -28,6 +29,7 @@ from wgan_cli.runs.checkpoints import CheckpointWriter, checkpoints
 from wgan_cli.runs.environment import environment
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import parse_metrics, read_status
+from wgan_cli.trackers import open_trackers
 
 log = logging.getLogger("wgan")
 State = Literal["running", "finished", "stopped", "diverged"]
@@ -40,8 +42,6 @@ class RunFolder:
         self, path: Path, config: RunConfig, step: int, device: torch.device, engine: str | None = None
     ) -> None:
         """Opens the folder to continue after iteration `step`. Removes later figures, which will be computed again."""
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path, self._config, self._step = path, config, step
         write_atomically(path / "config.yaml", config.to_yaml().encode())  # first: `holds_run` looks for it
         (path / "samples").mkdir(exist_ok=True)
@@ -52,8 +52,7 @@ class RunFolder:
         _cut_back(path / "metrics.jsonl", step)
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
         self._lines = (path / "log.txt").open("a", encoding="utf-8")
-        _date_events_back(path)
-        self._events = SummaryWriter(str(path), purge_step=step + 1 if step else 0)
+        self._trackers = open_trackers(path, config, step)
         self._writer = CheckpointWriter(path, config)
         self._write_status("running")
 
@@ -62,16 +61,18 @@ class RunFolder:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Waits until all is written. A run that ends without an error is finished, whatever its step."""
+        diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
+        state: State = "finished" if error is None else "diverged" if diverged else "stopped"
         try:
             self._writer.close()
             self._metrics.close()
             self._lines.close()
-            self._events.close()
+            for tracker in self._trackers:
+                tracker.close(state)
         except OSError:
             self._write_status("stopped")
             raise
-        diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
-        self._write_status("finished" if error is None else "diverged" if diverged else "stopped")
+        self._write_status(state)
 
     def _write_status(self, state: State) -> None:
         """Writes the state of the run for `wgan runs`."""
@@ -80,13 +81,13 @@ class RunFolder:
             write_atomically(self.path / "status.json", _json(status))
 
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
-        """Writes the figures as one line of metrics.jsonl, and for TensorBoard."""
+        """Writes the figures as one line of metrics.jsonl, and for the trackers."""
         self._writer.check()
         self._step = step
         self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
         self._metrics.flush()
-        for name, value in figures.items():
-            self._events.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.scalars(figures, step)
 
     def line(self, text: str) -> None:
         """Adds a line to log.txt, with the time. It is for people: lines of iterations that are made again stay."""
@@ -94,10 +95,11 @@ class RunFolder:
         self._lines.flush()
 
     def picture(self, pixels: Pixels, step: int) -> None:
-        """Writes the grid as a PNG, and for TensorBoard."""
+        """Writes the grid as a PNG, and for the trackers."""
         self._step = step
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
-        self._events.add_image("samples", pixels, step, dataformats="HWC")
+        for tracker in self._trackers:
+            tracker.picture(pixels, step)
 
     def checkpoint(self, state: Mapping[str, Any], step: int, *, best: bool = False) -> None:
         """Writes `state` on another thread as the newest checkpoint, and as the best one too.
@@ -110,7 +112,8 @@ class RunFolder:
 
     def _flush(self) -> None:
         os.fsync(self._metrics.fileno())
-        self._events.flush()
+        for tracker in self._trackers:
+            tracker.flush()
 
 
 def mark_finished(path: Path, config: RunConfig) -> None:
@@ -195,22 +198,6 @@ def _cut_back(metrics: Path, step: int) -> None:
     if damaged:
         log.warning("%s: %d damaged lines are left out", metrics, damaged)
     write_atomically(metrics, "".join(kept).encode())
-
-
-def _date_events_back(path: Path) -> None:
-    """Renames the existing event files, if needed, so that their names sort before that of a file created now.
-
-    TensorBoard reads event files in the order of their names, which contain the time of creation in seconds, and drops
-    the steps that a later file purges. If the clock was set back, the order of the names would be wrong.
-    """
-    pattern = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)")
-    found = sorted((int(match[1]), match[2]) for entry in path.iterdir() if (match := pattern.fullmatch(entry.name)))
-    second = int(time.time())
-    for stamp, rest in reversed(found):
-        second = min(stamp, second - 1)
-        if second != stamp:
-            name = path / f"events.out.tfevents.{stamp:010d}.{rest}"
-            name.rename(path / f"events.out.tfevents.{second:010d}.{rest}")
 
 
 def _json(tree: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from wgan_cli.runs.checkpoints import checkpoints, read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_threads
+from wgan_cli.trackers import check_trackers
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.progress import Progress
 from wgan_cli.training.reporting import BAR, Reporter, in_line, in_short
@@ -54,6 +55,7 @@ def train_run(
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(process_ends=process_ends))
         stack.enter_context(deterministic_kernels(config.training.deterministic))
+        world.on_first_rank(lambda: check_trackers(config))
         world.on_first_rank(config.data.fetch)
         trainer = world.on_all_ranks(lambda: _build(config, device, world))
         path = world.on_first_rank(lambda: stack.enter_context(claimed(out, name, resume=resume)))
