@@ -1,5 +1,6 @@
 """`import wgan_cli`: what Python programs and notebooks use."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import wgan_cli as wgan
 
@@ -44,6 +46,24 @@ def test_a_run_is_trained_and_loaded(trained: Path) -> None:
     assert samples.shape == (10, 1)
     assert run.critic(samples).shape == (10,)
     assert not torch.equal(samples, wgan.load_run(trained, device="cpu", raw=True).sample(range(10)))
+
+
+def test_a_run_shows_itself_in_a_notebook_as_its_samples(trained: Path) -> None:
+    run = wgan.load_run(trained, device="cpu")
+    shown = Image.open(io.BytesIO(run._repr_png_()))  # the name that IPython asks for
+    assert np.array_equal(np.asarray(shown), run.picture())
+    assert shown.size == (600, 400)
+    assert repr(run) == "LoadedRun(normal, iteration 2, on cpu)"
+
+
+def test_a_run_with_classes_shows_a_row_of_each(made_up_mnist: Path, tmp_path: Path) -> None:
+    small = ["generator={kind: mlp, hidden: [8]}", "critic={kind: mlp, hidden: [8]}", f"data.root={made_up_mnist}"]
+    config = wgan.load_config("mnist_labels_gp", [*TINY, *small])
+    run = wgan.load_run(wgan.train(config, tmp_path / "run", device="cpu"), device="cpu")
+    grid = run.picture()
+    assert grid.shape == (10 * 30 + 2, 8 * 30 + 2, 3)
+    (seven,) = run.decode(run.sample([3], run.conditions.encode(torch.tensor([7]))))
+    assert np.array_equal(grid[7 * 30 + 2 : 8 * 30, 3 * 30 + 2 : 4 * 30, :1], seven)
 
 
 def test_a_run_goes_on_with_resume(tmp_path: Path) -> None:

@@ -1,21 +1,14 @@
 """The files of an export: the generator and, if wanted, a model card with a picture of samples beside it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from wgan_cli.conditions import Classes
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.export.card import Source, card
 from wgan_cli.export.formats import check_ending, encoded
 from wgan_cli.files import write_atomically
 from wgan_cli.paths import expanded
-from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.plots.style import write_png
 from wgan_cli.runs.loaded import LoadedRun
-from wgan_cli.sampling import request
-
-SHOWN, ROWS, COLUMNS, POINTS = 64, 16, 8, 1000
-"""Images of a grid; of one with a row a class the most rows, and the columns; samples of other pictures."""
 
 
 def check_out(out: Path, card_path: Path | None, target: str) -> None:
@@ -60,21 +53,10 @@ def write(loaded: LoadedRun, target: str, out: Path, card_path: Path | None, *, 
         write_atomically(out, content)
         if card_path is not None:
             path = _picture_path(card_path)
-            write_png(path, picture(_scene(loaded)))
+            write_png(path, loaded.picture())
             source = Source.of(target, averaged=averaged or loaded.config.training.average is None)
             text = card(loaded, "averaged" if averaged else "last", source, out.name, path.name)
             path = card_path
             write_atomically(card_path, text.encode())
     except OSError as error:
         raise WganError(f"{path}: can't be written ({error.strerror})") from error
-
-
-def _scene(loaded: LoadedRun) -> Scene:
-    """Samples for a picture: of data with few classes to ask for, a row of each."""
-    conditions, data = loaded.conditions, loaded.config.data
-    classes: Sequence[int] | None = None
-    if isinstance(conditions, Classes) and len(conditions.names) <= ROWS:
-        classes = range(len(conditions.names))
-    seeds = range(COLUMNS) if classes else range(SHOWN if data.is_image else POINTS)
-    asked = request(loaded, seeds, classes)
-    return Scene(loaded.sample(asked.seeds, asked.condition), data, loaded.decode, columns=asked.columns)

@@ -55,13 +55,18 @@ def save(figure: "Figure", path: Path, dpi: int = 100) -> None:
         raise WganError(f"{path}: can't be written ({error.strerror})") from error
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Writes a picture (H, W, C) as PNG; one channel is grey. Raises `OSError` where it can't."""
+def png(pixels: Pixels) -> bytes:
+    """A picture (H, W, C) as the content of a PNG; one channel is grey."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Writes a picture (H, W, C) as PNG. Raises `OSError` where it can't."""
+    write_atomically(path, png(pixels))
 
 
 def rendered(figure: "Figure") -> Pixels:

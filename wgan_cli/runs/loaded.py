@@ -3,23 +3,34 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from wgan_cli.conditions import Conditions
+from wgan_cli.conditions import Classes, Conditions
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
-from wgan_cli.data.pixels import Array
+from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.networks.base import in_batches
+from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.style import png
 from wgan_cli.runs.checkpoints import checkpoint_config, find_checkpoint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedRun:
-    """A trained generator and critic in evaluation mode, the config of their run, and their iteration."""
+    """A trained generator and critic in evaluation mode, the config of their run, and their iteration.
+
+    In a notebook, it shows itself as a picture of its samples.
+    """
+
+    SHOWN: ClassVar[int] = 64
+    POINTS: ClassVar[int] = 1000
+    ROWS: ClassVar[int] = 16
+    COLUMNS: ClassVar[int] = 8
+    """Of a picture: images; samples that are no images; with a row a class, the most rows, and the columns."""
 
     generator: nn.Module
     trained_critic: nn.Module | None
@@ -67,6 +78,24 @@ class LoadedRun:
         if not samples.isfinite().all():
             raise WganError(f"samples at iteration {self.step} are not finite: the run had diverged")
         return samples
+
+    def picture(self) -> Pixels:
+        """Samples of the first seeds as a picture (H, W, C): of data with few classes to ask for, a row of each."""
+        conditions, data, columns = self.conditions, self.config.data, None
+        if isinstance(conditions, Classes) and len(conditions.names) <= self.ROWS:
+            classes, columns = len(conditions.names), self.COLUMNS
+            asked = conditions.encode(torch.arange(classes).repeat_interleave(columns))
+            samples = self.sample([*range(columns)] * classes, asked)
+        else:
+            samples = self.sample(range(self.SHOWN if data.is_image else self.POINTS))
+        return picture(Scene(samples, data, self.decode, columns=columns))
+
+    def _repr_png_(self) -> bytes:
+        """What IPython shows."""
+        return png(self.picture())
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({self.config.data.kind}, iteration {self.step}, on {self.device})"
 
     def decode(self, samples: Tensor) -> Array:
         """Samples (N, *shape) in the units, type and layout of the run's data: images as uint8 (N, H, W, C)."""
