@@ -3,12 +3,14 @@
     python scripts/bench.py --data FOLDER                  # every case, five interleaved pairs: some 20 minutes
     python scripts/bench.py --case mnist_gp --engine compile --pairs 7 --json
     python scripts/bench.py --sizes --data FOLDER          # images/s and memory over batch sizes and widths
+    python scripts/bench.py --launches --case normal_gp    # kernels that an iteration launches, counted on a CPU
 
-For each case the textbook loop and wgan train the same networks on the same data in fresh processes, in turn:
-A B A B ... The ratio is that of a pair's iterations per second: median, least and greatest. FOLDER holds MNIST/raw;
-without --data it is $WGAN_DATA or the cache. The share of the peak is wgan's floating-point operations per second
-divided by those of large matrix products, measured in the same process right before and after. The textbook loop always
-computes in float32, with TF32 exactly where wgan uses it (`--set training.matmul=high`).
+A case is one of CASES, or any shipped config. For each, the textbook loop and wgan train the same networks on the same
+data in fresh processes, in turn: A B A B ... The ratio is that of a pair's iterations per second: median, least and
+greatest. FOLDER holds MNIST/raw; without --data it is $WGAN_DATA or the cache. The share of the peak is wgan's
+floating-point operations per second divided by those of large matrix products, measured in the same process right
+before and after. The textbook loop always computes in float32, with TF32 exactly where wgan uses it (`--set
+training.matmul=high`).
 """
 
 import argparse
@@ -54,6 +56,11 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "normal512_clip": ("normal512_clip", ()),
 }
 """The shipped config of each case, and what is changed in it; the textbook loop keeps no averaged weights."""
+
+
+def case_of(name: str) -> tuple[str, tuple[str, ...]]:
+    return CASES.get(name, (name, ()))
+
 
 # --- the textbook loop -------------------------------------------------------------------------------------
 
@@ -213,6 +220,29 @@ def gflop(config: RunConfig) -> float:
     return counted.total / 1e9
 
 
+def launches(config: RunConfig) -> int:
+    """The operations of an iteration of engine eager that compute or copy something: on a GPU, each is one kernel at
+    least. Counted in the second iteration, as optimizers make their moments in the first."""
+    eager = config.model_copy(update={"training": config.training.model_copy(update={"engine": "eager"})})
+    trainer = Trainer(eager, torch.device("cpu"))
+    trainer.iterate()
+    with CountedLaunches() as counted:
+        trainer.iterate()
+    return counted.total
+
+
+class CountedLaunches(TorchDispatchMode):
+    """Counts the operations that are neither views of tensors nor new tensors without content."""
+
+    IDLE = ("empty", "new_empty", "squeeze_", "unsqueeze_", "_unsafe_view", "promote_types", "scalar_tensor")
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        space, _, name = func._schema.name.partition("::")
+        self.total += space == "aten" and not func.is_view and not name.startswith(self.IDLE)
+        return func(*args, **(kwargs or {}))
+
+
 class CountedFlops(TorchDispatchMode):
     """Adds up torch's own counts for each product and convolution. torch's `FlopCounterMode` also follows modules, by
     hooks that can't be differentiated twice."""
@@ -243,7 +273,7 @@ def in_a_fresh_process(overrides: list[str], name: str, who: str, device: str, s
 
 def compared(case: str, more: list[str], device: str, pairs: int, seconds: float) -> dict[str, Any]:
     """The textbook loop and wgan in turn."""
-    name, changes = CASES[case]
+    name, changes = case_of(case)
     overrides = [*changes, *more]
     found: dict[str, list[dict[str, float]]] = {"textbook": [], "wgan": []}
     for _ in range(pairs):
@@ -303,7 +333,9 @@ def machine(device: torch.device) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", help=f"one of: {', '.join(CASES)}; may be given again")
+    parser.add_argument(
+        "--case", action="append", help=f"a shipped config, or one of: {', '.join(CASES)}; may be given again"
+    )
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--data", help="the folder above MNIST/raw")
@@ -313,6 +345,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="measured in each process")
     parser.add_argument("--set", action="append", default=[], help="a change to every case, as for wgan train")
     parser.add_argument("--sizes", action="store_true")
+    parser.add_argument("--launches", action="store_true")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--worker", choices=("textbook", "wgan"), help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
@@ -372,10 +405,13 @@ def unpack(data: Mnist, folder: Path) -> None:
 def report(options: argparse.Namespace) -> None:
     """Measures what was asked for, and prints a line for each case or size."""
     more = [f"training.engine={options.engine}", f"training.precision={options.precision}", *options.set]
-    if options.sizes:
+    chosen = options.case or list(CASES)
+    if options.launches:
+        loaded = {case: load_config(name, [*changes, *more]) for case in chosen for name, changes in [case_of(case)]}
+        results: Any = ({"case": case, "launches": launches(config)} for case, config in loaded.items())
+    elif options.sizes:
         results = sizes(more, options.device, options.seconds)
     else:
-        chosen = options.case or list(CASES)
         results = (compared(case, more, options.device, options.pairs, options.seconds) for case in chosen)
     for figures in results:
         if options.json:

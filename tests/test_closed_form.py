@@ -62,10 +62,10 @@ objectives = st.sampled_from([Wasserstein(), Hinge(), Gan(), Relativistic()])
 
 def result(steps: Steps, critic: nn.Module, *arguments: Any) -> dict[str, Tensor]:
     """The figures of a critic's loss, and its gradient by each of the weights."""
-    loss, figures = steps.critic_loss(critic, *arguments)
+    loss, parts = steps.critic_loss(critic, *arguments)
     names, parameters = zip(*critic.named_parameters(), strict=True)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return figures | dict(zip(names, gradients, strict=True))
+    return steps.critic_figures(parts) | dict(zip(names, gradients, strict=True))
 
 
 def check_agreement(critic: nn.Module, strategy: LipschitzSpec, objective: ObjectiveSpec, *batch: Any) -> None:
@@ -185,9 +185,9 @@ def test_layers_in_another_order_are_no_such_critic() -> None:
 @pytest.mark.parametrize(
     ("changes", "passes"),
     [
-        (("lipschitz={kind: gp}",), [2]),
-        (("lipschitz={kind: r1}",), [2]),
-        (("lipschitz={kind: r1, fake_weight: 1.0}",), [2, 2]),
+        (("lipschitz={kind: gp}",), [3]),
+        (("lipschitz={kind: r1}",), [3]),
+        (("lipschitz={kind: r1, fake_weight: 1.0}",), [3, 2]),
         (("lipschitz={kind: clip, bound: 0.1}",), [1]),
         (("critic.activation=tanh",), [1, 1]),
         (("critic.norm=layer",), [1, 1]),
@@ -260,8 +260,22 @@ def test_it_is_differentiated_once_and_by_the_weights_alone() -> None:
 
 def test_samples_are_scored_whether_or_not_slopes_are_asked_for() -> None:
     critic, samples = MlpCritic().build((3,)), torch.randn(4, 3)
-    plain, joint = JointPass(critic, samples), JointPass(critic, samples)
+    plain, joint = (JointPass(critic, samples[:1], samples[1:]) for _ in range(2))
     first, second = (slopes(joint, samples[part], create_graph=True) for part in (slice(2), slice(2, None)))
-    torch.testing.assert_close(plain.scores, joint.scores)
-    torch.testing.assert_close(joint(samples), joint.scores)
+    for real, fake in (plain.scores, joint.scores):
+        torch.testing.assert_close(real, critic(samples[:1]))
+        torch.testing.assert_close(fake, critic(samples[1:]))
+    torch.testing.assert_close(joint(samples), critic(samples))
     torch.testing.assert_close(torch.cat([first, second]), slopes(critic, samples))
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_the_memory_format_of_samples_changes_nothing() -> None:
+    critic = ConvCritic(channels=(4, 5)).build((3, 8, 8))
+    real, fake, t = torch.randn(6, 3, 8, 8), torch.randn(6, 3, 8, 8), (torch.rand(6),)
+    steps = Steps(Wasserstein(), GradientPenalty(), critic_gives_slopes=True)
+    expected = result(steps, critic, real, fake, t)
+    last = [tensor.to(memory_format=torch.channels_last) for tensor in (real, fake)]
+    found = result(steps, critic.to(memory_format=torch.channels_last), *last, t)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)

@@ -301,7 +301,8 @@ def test_points_between_a_pair_keep_its_condition() -> None:
 def test_gap_and_loss_are_of_pairs(mixes: bool) -> None:
     real, fake, condition = (torch.randn(32, 3, generator=stream(seed)) for seed in range(3))
     steps = Steps(Wasserstein(), Unbounded(), critic_mixes_samples=mixes)
-    loss, figures = steps.critic_loss(Bilinear(3), real, fake, (), condition)
+    loss, parts = steps.critic_loss(Bilinear(3), real, fake, (), condition)
+    figures = steps.critic_figures(parts)
     expected = (real * condition).sum(1).mean() - (fake * condition).sum(1).mean()
     assert figures["critic/gap"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert loss.item() == pytest.approx(-expected.item(), rel=1e-5)

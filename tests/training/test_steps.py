@@ -43,7 +43,8 @@ class Pair:
 
     def critic_step(self, lipschitz: LipschitzSpec) -> Figures:
         steps = Steps(Wasserstein(), lipschitz)
-        return steps.critic_step(self.critic, self.for_critic, self.real, self.fake(), self.noise(lipschitz))
+        parts = steps.critic_step(self.critic, self.for_critic, self.real, self.fake(), self.noise(lipschitz))
+        return steps.critic_figures(parts)
 
 
 def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -159,11 +159,16 @@ class _Passes(Batches):
         size = len(range(*self.share.indices(self.batch_size)))
         if self._drawn.shape != (count, size):
             self._drawn = self._order.new_empty(count, size)
-        for batch in self._drawn:  # in place: a CUDA graph reads from here
-            if self._position + self.batch_size > len(self._order):
+        done = 0
+        while done < count:
+            here = min(count - done, (len(self._order) - self._position) // self.batch_size)
+            if here == 0:
                 self._begin_pass()
-            batch.copy_(self._order[self._position : self._position + self.batch_size][self.share])
-            self._position += self.batch_size
+                continue
+            end = self._position + here * self.batch_size
+            batches = self._order[self._position : end].view(here, self.batch_size)
+            self._drawn[done : done + here] = batches[:, self.share]  # in place: a CUDA graph reads from here
+            self._position, done = end, done + here
 
     def take(self, number: int) -> Tensor:
         return self.store.gather(self._drawn[number])

@@ -12,11 +12,12 @@ from wgan_cli.lipschitz.base import Critic
 class JointPass:
     """A critic that computes slopes itself, and samples that it scores in the same pass as the first slopes asked for.
 
-    `critic(samples, points)` has to give the scores of samples (N, *shape) and the slopes at points (M, *shape).
+    `critic(samples)` has to give scores, and `critic(real, fake, points)` the scores of all samples, one after the
+    other, and the slopes at points (M, *shape).
     """
 
-    def __init__(self, critic: Callable[..., Any], samples: Tensor) -> None:
-        self._critic, self._samples = critic, samples
+    def __init__(self, critic: Callable[..., Any], real: Tensor, fake: Tensor) -> None:
+        self._critic, self._samples = critic, (real, fake)
         self._scores: Tensor | None = None
 
     def __call__(self, samples: Tensor) -> Tensor:
@@ -25,14 +26,16 @@ class JointPass:
     def slopes(self, points: Tensor) -> Tensor:
         """The slopes (M,) at `points` (M, *shape), with a graph to the critic's weights."""
         if self._scores is not None:
-            return self._critic(self._samples[:0], points)[1]
-        self._scores, slopes = self._critic(self._samples, points)
+            return self._critic(points[:0], points)[1]
+        self._scores, slopes = self._critic(*self._samples, points)
         return slopes
 
     @property
-    def scores(self) -> Tensor:
-        """The scores (N,) of the samples. Ask for slopes first, as this takes a pass of its own otherwise."""
-        return self._critic(self._samples) if self._scores is None else self._scores
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """The scores (N,) of real and of fake samples. Ask for slopes first, as this takes a pass of its own else."""
+        scores = self._critic(torch.cat(self._samples)) if self._scores is None else self._scores
+        real, fake = scores.split([len(samples) for samples in self._samples])
+        return real, fake
 
 
 def slopes(critic: Critic, points: Tensor, *, create_graph: bool = False) -> Tensor:

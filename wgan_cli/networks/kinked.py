@@ -30,24 +30,27 @@ from torch.nn.modules.conv import _ConvNd
 from wgan_cli.networks.layers import LeakyReLU
 
 _aten = torch.ops.aten
+_TINY = 1e-20
 
 
 class Kinked(nn.Sequential):
     """A critic of linear layers and convolutions with a `LeakyReLU` between each two, and layers that only reshape."""
 
-    def forward(self, samples: Tensor, points: Tensor | None = None) -> Any:
-        """The scores (N,) of `samples` (N, *shape). With `points` (M, *shape), also the slopes (M,) there.
+    def forward(self, *inputs: Tensor) -> Any:
+        """`critic(samples)` gives the scores (N,) of samples (N, *shape). `critic(samples, ..., points)` gives those of
+        all samples, one after the other, and the slopes (M,) at points (M, *shape).
 
         Slopes are as those of `wgan_cli.lipschitz.slope`: where the gradient is zero, that of a slope is zero too. With
-        `points`, the result can be differentiated once, by the critic's weights and not by samples or points.
+        points, the result can be differentiated once, by the critic's weights and not by samples or points.
         """
-        if points is None:
-            return super().forward(samples)
+        if len(inputs) == 1:
+            return super().forward(*inputs)
+        count = sum(map(len, inputs[:-1]))
         layers = [layer for layer in self if isinstance(layer, nn.Linear | _ConvNd)]
         kinks = [layer.slope for layer in self if isinstance(layer, LeakyReLU)]
         parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
         maps = [_Map(layer) for layer in layers]
-        return _ScoresAndSlopes.apply(maps, kinks, samples.detach(), points.detach(), *parameters)
+        return _ScoresAndSlopes.apply(maps, kinks, torch.cat(inputs).detach(), count, *parameters)
 
 
 def critic_of(layers: Sequence[nn.Module]) -> nn.Sequential:
@@ -89,14 +92,15 @@ class _Map:
 
 
 class _ScoresAndSlopes(torch.autograd.Function):
-    """The formulas above, in their letters. `maps`, `a` and `d` have an entry for each layer, `d` none for the last."""
+    """The formulas above, in their letters. `maps`, `a` and `d` have an entry for each layer, `d` none for the last.
+    The first `count` of the `inputs` are samples, the others points."""
 
     @staticmethod
     def forward(
-        ctx: Any, maps: list[_Map], kinks: list[float], samples: Tensor, points: Tensor, *parameters: Any
+        ctx: Any, maps: list[_Map], kinks: list[float], inputs: Tensor, count: int, *parameters: Any
     ) -> tuple[Tensor, Tensor]:
-        count, weights, biases = len(samples), parameters[::2], parameters[1::2]
-        a = [torch.cat([samples, points])]
+        weights, biases = parameters[::2], parameters[1::2]
+        a = [inputs]
         for layer, kink in enumerate(kinks):
             a.append(leaky_relu_(maps[layer].of(a[layer], weights[layer], biases[layer]), kink))
         scores = maps[-1].of(a[-1][:count], weights[-1], biases[-1]).flatten()
@@ -107,7 +111,7 @@ class _ScoresAndSlopes(torch.autograd.Function):
             d.insert(0, _masked(back.view_as(a[layer + 1]), a[layer + 1], kinks[layer]))
             needed = slice(None) if layer else slice(count, None)  # of the samples, no gradient is asked
             back = maps[layer].transposed(d[0][needed], a[layer][needed], weights[layer])
-        g = back[-len(points) :].flatten(1)
+        g = back[count - len(inputs) :].flatten(1)
         slopes = torch.linalg.vector_norm(g, dim=1, dtype=torch.promote_types(g.dtype, torch.float32))
 
         ctx.maps, ctx.kinks, ctx.count = maps, kinks, count
@@ -123,7 +127,8 @@ class _ScoresAndSlopes(torch.autograd.Function):
         weights, a, d = saved[:depth], saved[depth : 2 * depth], saved[2 * depth :]
         samples, points = ([x[part] for x in a] for part in (slice(count), slice(count, None)))
         # Each v takes the place of the a of the points: a second backward pass raises torch's error for that.
-        points[0].copy_((g * (p / slopes).masked_fill(slopes == 0, 0).to(g.dtype)[:, None]).view_as(points[0]))
+        factor = (p / slopes.clamp_min(_TINY)).to(g.dtype)  # where a slope is 0, so is g, and stays so
+        torch.mul(g.view_as(points[0]), factor.view(-1, *[1] * (points[0].dim() - 1)), out=points[0])
         gradients: list[Tensor | None] = []
         for layer, kink in enumerate(ctx.kinks):
             by_scores = d[layer][:count]
@@ -132,7 +137,7 @@ class _ScoresAndSlopes(torch.autograd.Function):
             smaller.mul_(s.view(-1, *[1] * (smaller.dim() - 1)))
             gradients += [maps[layer].outer(d[layer], a[layer], weights[layer]), bias]
             u = maps[layer].of(points[layer], weights[layer])
-            points[layer + 1].copy_(_masked(u, points[layer + 1], kink))
+            _aten.leaky_relu_backward(u, points[layer + 1], kink, True, grad_input=points[layer + 1])
         gradients.append((s @ samples[-1].flatten(1) + points[-1].flatten(1).sum(0))[None])
         gradients.append(s.sum()[None] if ctx.has_bias[-1] else None)
         return None, None, None, None, *gradients

@@ -3,7 +3,7 @@
 Nothing here waits for the device: figures stay on it as 0-d tensors until they are logged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from wgan_cli.training.distributed import ALONE, World
 Figures = dict[str, Tensor]
 Network = Callable[..., Tensor]
 Loss = Callable[..., tuple[Tensor, Figures]]
-"""`loss(network, *others)` returns the loss, a 0-d tensor with a graph, and figures without a graph."""
+"""`loss(network, *others)` returns the loss, a 0-d tensor with a graph, and figures or parts of it without a graph."""
 Differentiate = Callable[..., Figures]
 """`differentiate(network, loss, *others)` sets the network's gradients and returns the figures."""
 
@@ -62,26 +62,32 @@ class Steps:
     def critic_loss(
         self, critic: Network, real: Tensor, fake: Tensor, noise: Noise, condition: Tensor | None = None
     ) -> tuple[Tensor, Figures]:
-        """The critic's loss on `real` and `fake` (N, *shape), and its figures.
+        """The critic's loss on `real` and `fake` (N, *shape), and what `critic_figures` computes figures from.
 
         `fake` carries no generator graph; `noise` holds the strategy's random numbers. Sample i of real and of fake,
         and the points between them, have condition i of `condition` (N, width), if there are conditions.
         """
         if self.critic_gives_slopes and self.dtype == torch.float32:
-            joint = JointPass(critic, torch.cat([real, fake]))
+            joint = JointPass(critic, real, fake)
             penalty = self.lipschitz.penalty(joint, real, fake, noise)
-            real_scores, fake_scores = joint.scores.split(len(real))
+            real_scores, fake_scores = joint.scores
         else:
             real_scores, fake_scores = self.scores(critic, real, fake, condition)
             penalty = self.lipschitz.penalty(at_condition(critic, condition), real, fake, noise)
         loss = self.objective.critic_loss(real_scores, fake_scores) + penalty
-        real_score, fake_score = real_scores.detach().mean(), fake_scores.detach().mean()
-        return loss, {
+        parts = {"real": real_scores, "fake": fake_scores, "penalty": penalty, "loss": loss}
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    @staticmethod
+    def critic_figures(parts: Mapping[str, Tensor]) -> Figures:
+        """The figures of a critic step, from the parts of its loss. Only the last step of an iteration needs them."""
+        real_score, fake_score = parts["real"].mean(), parts["fake"].mean()
+        return {
             "critic/gap": real_score - fake_score,
             "critic/real": real_score,
             "critic/fake": fake_score,
-            "critic/penalty": penalty.detach(),
-            "critic/loss": loss.detach(),
+            "critic/penalty": parts["penalty"],
+            "critic/loss": parts["loss"],
         }
 
     def scores(
@@ -124,12 +130,12 @@ class Steps:
         noise: Noise,
         condition: Tensor | None = None,
     ) -> Figures:
-        """Updates the critic once. The returned figures are from before the update."""
-        figures = self.differentiate(critic, self.critic_loss, real, fake, noise, condition)
+        """Updates the critic once. The returned parts of its loss, for `critic_figures`, are from before the update."""
+        parts = self.differentiate(critic, self.critic_loss, real, fake, noise, condition)
         self.world.average_gradients(critic.parameters())
         optimizer.step()
         self.lipschitz.constrain(critic)
-        return figures
+        return parts
 
     def generator_step(
         self,

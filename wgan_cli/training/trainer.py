@@ -77,32 +77,32 @@ class Trainer:
 
     def _iteration(self) -> Outcome:
         """The part of an iteration that runs on the device, with the same kernels each time."""
-        networks, optimizers = self.networks, self.optimizers
-        for number in range(self.config.training.n_critic):
+        networks, optimizers, count = self.networks, self.optimizers, self.config.training.n_critic
+        latents, noises = self._latents(count + 1), self._noises(count)
+        for number in range(count):
             real, condition = self.batches.take(number), self.batches.condition(number)
-            fake = self.steps.fake(networks.generator, self._inputs(condition))
-            critic_figures = self.steps.critic_step(
-                networks.critic, optimizers["critic"], real, fake, self._noise(), condition
-            )
-        number = self.config.training.n_critic
-        other = self.batches.take(number) if self.config.objective.pairs_samples else None
-        asked = None if condition is None else self.batches.condition(number)
+            fake = self.steps.fake(networks.generator, _joined(latents[number], condition))
+            parts = self.steps.critic_step(networks.critic, optimizers["critic"], real, fake, noises[number], condition)
+        critic_figures = self.steps.critic_figures(parts)
+        other = self.batches.take(count) if self.config.objective.pairs_samples else None
+        asked = None if condition is None else self.batches.condition(count)
         generator_figures = self.steps.generator_step(
-            networks.generator, networks.critic, optimizers["generator"], self._inputs(asked), asked, other
+            networks.generator, networks.critic, optimizers["generator"], _joined(latents[count], asked), asked, other
         )
         networks.update_average()
         return Outcome({**critic_figures, **generator_figures}, real, fake, condition)
 
-    def _inputs(self, condition: Tensor | None) -> Tensor:
-        """The generator's inputs for this rank's share of a batch: new latents, and the conditions of its samples."""
-        latents = self.config.latent.draw(self.config.training.batch_size, self.streams.latents)[self._share]
-        return latents if condition is None else torch.cat([latents, condition], 1)
+    def _latents(self, count: int) -> list[Tensor]:
+        """New latents of so many batches, drawn at once: this rank's share (n, dim) of each."""
+        drawn = self.config.latent.draw(count * self.config.training.batch_size, self.streams.latents)
+        return [batch[self._share] for batch in drawn.chunk(count)]
 
-    def _noise(self) -> Noise:
-        """This rank's share of the strategy's random numbers for a batch."""
+    def _noises(self, count: int) -> list[Noise]:
+        """The strategy's random numbers for so many batches, drawn at once: this rank's share of each."""
         size, shape = self.config.training.batch_size, self.config.sample_shape
-        noise = self.config.lipschitz.noise(size, shape, self.streams.penalty)
-        return tuple(numbers[self._share] for numbers in noise)
+        drawn = self.config.lipschitz.noise(count * size, shape, self.streams.penalty)
+        batches = zip(*(numbers.chunk(count) for numbers in drawn), strict=True) if drawn else [()] * count
+        return [tuple(numbers[self._share] for numbers in batch) for batch in batches]
 
     def _set_rates(self) -> None:
         for name, optimizer in self.optimizers.items():
@@ -171,6 +171,11 @@ class Trainer:
             f"diverged: {what} at iteration {self.step}. Lower the learning rates, or look at lipschitz",
             ExitCode.DIVERGED,
         )
+
+
+def _joined(latents: Tensor, condition: Tensor | None) -> Tensor:
+    """The generator's inputs: latents (N, dim), and the conditions (N, width) of its samples."""
+    return latents if condition is None else torch.cat([latents, condition], 1)
 
 
 def _equal(one: Any, other: Any) -> bool:
