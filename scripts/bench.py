@@ -46,12 +46,13 @@ from wgan_cli.training.trainer import Trainer
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
 CONV = ("generator={kind: conv, channels: [128, 64, 32]}", "critic={kind: conv, channels: [64, 128]}")
 # The networks that the tables were measured with: those that are shipped may change.
-PAPER = ("training.n_critic=5", "latent.dim=128")
+PAPER = ("training.n_critic=5", "training.batch_size=64", "latent.dim=128")
+CLIP = (*PAPER, *(f"optimizer.{network}={{kind: rmsprop, lr: 2.0e-4}}" for network in ("generator", "critic")))
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "mnist_gp mlp": ("mnist_gp", (*MLP, *PAPER)),
-    "mnist_clip mlp": ("mnist_clip", MLP),
+    "mnist_clip mlp": ("mnist_clip", (*MLP, *CLIP)),
     "mnist_gp conv": ("mnist_gp", (*CONV, *PAPER)),
-    "mnist_clip conv": ("mnist_clip", CONV),
+    "mnist_clip conv": ("mnist_clip", (*CONV, *CLIP)),
     "normal512_gp": ("normal512_gp", ()),
     "normal512_clip": ("normal512_clip", ()),
 }

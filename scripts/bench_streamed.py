@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import rate
+from bench import case_of, rate
 
 from wgan_cli.config.load import load_config
 from wgan_cli.devices import pick_threads, tune_process
 from wgan_cli.training.trainer import Trainer
 
-CASES = {"mlp": "mnist_mlp_gp", "conv": "mnist_gp"}
-"""The shipped config of each case: its networks train on the file in place of digits."""
+CASES = ("mnist_gp mlp", "mnist_gp conv")
+"""Those of `bench.py`: their networks train on the file in place of digits."""
 SHAPE = (1, 28, 28)
 WARM_UP = 10.0
 """Seconds before the measured ones: the page cache is full by then."""
@@ -75,7 +75,8 @@ def limited_group(limit: int) -> Iterator[Path]:
 def measured(case: str, path: str, resident: bool, seconds: float) -> dict[str, float]:
     """Iterations a second, and the memory of this process."""
     data = f"data={{kind: arrays, path: {path}, resident: {str(resident).lower()}, scale: none, heldout: 2.0e-4}}"
-    config = load_config(CASES[case], [data])
+    name, changes = case_of(case)
+    config = load_config(name, [*changes, data])
     trainer = Trainer(config, torch.device("cpu"))
     tune_process(config.training.matmul, pick_threads(trainer.work))
     rate(trainer.iterate, trainer.device, WARM_UP)

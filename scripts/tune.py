@@ -94,6 +94,14 @@ TRIALS: dict[str, list[str]] = {
     "clip, batch norm in the critic, bound 0.05": [*CLIP, "critic.norm=batch", "lipschitz.bound=0.05"],
     "clip, layer norm in the critic": [*CLIP, "critic.norm=layer"],
     "clip, no hidden layer": [*CLIP, "critic.hidden=[]"],
+    "clip, no hidden layer, bound 0.05": [*CLIP, "critic.hidden=[]", "lipschitz.bound=0.05"],
+    "clip, no hidden layer, a wide critic": [*CLIP, "critic.hidden=[]", "critic.channels=[64, 128]"],
+    "clip, no hidden layer, three stages": [*CLIP, "critic.hidden=[]", "critic.channels=[32, 64, 128]"],
+    "clip, no hidden layer, bound 0.1, a wide critic": [
+        *(*CLIP, "critic.hidden=[]", "lipschitz.bound=0.1", "critic.channels=[64, 128]"),
+    ],
+    "clip, no hidden layer, five critic steps": [*CLIP, "critic.hidden=[]", "training.n_critic=5"],
+    "clip, no hidden layer, maxmin": [*CLIP, "critic.hidden=[]", "critic.activation=maxmin"],
     "clip, Adam": [*CLIP, *adam("lr: 5.0e-4, betas: [0.5, 0.9]"), *rates("decay_from=0.6")],
 }
 
