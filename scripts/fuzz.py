@@ -72,6 +72,8 @@ class Fuzzer:
             self.run,
             self.number,
             self.output,
+            self.export,
+            self.space,
         )
 
     def of(self, *choices: str) -> str:
@@ -212,7 +214,37 @@ class Fuzzer:
             ]
         )
 
+    def export(self) -> list[str]:
+        """An exported generator, damaged, or odd paths for what is exported."""
+        path = self.of(*PATHS, "new.safetensors", "README.md", "generator.safetensors")
+        if self.chance.random() < 0.5:
+            self.damage(Path("generator.safetensors"))
+        return self.chance.choice(
+            [
+                [self.of("sample", "evaluate"), "generator.safetensors", "--num=4"],
+                ["export", "run", "--out", path],
+                ["export", path, "--out", "new.safetensors"],
+                ["export", "run", "--out=new.safetensors", "--card", path],
+            ]
+        )
 
+    def space(self) -> list[str]:
+        """A damaged space of configs. What is right is refused too, for its --out, as no case should train for long."""
+        if self.chance.random() < 0.5:
+            Path("space.yaml").write_bytes(self.damaged(SPACE.encode()))
+        else:
+            key, at = self.of("{choices: [1, 5]}", "low: 1.0e-5", "truth/w1", "normal_gp"), self.of(*VALUES)
+            Path("space.yaml").write_text(SPACE.replace(key, at), encoding="utf-8", errors="surrogatepass")
+        numbers = [f"--trials={self.of(*NUMBERS)}", f"--jobs={self.of(*NUMBERS)}"]
+        return ["search", "space.yaml", "--out=table.csv", *self.chance.choice([[], numbers])]
+
+
+SPACE = """config: normal_gp
+objective: truth/w1
+space:
+  training.n_critic: {choices: [1, 5]}
+  optimizer.critic.lr: {low: 1.0e-5, high: 0.01, log: true}
+"""
 QUICK = ("--set=training={iterations: 2, batch_size: 4, n_critic: 1}", "--set=generator.hidden=[4]", "--device=cpu")
 
 
@@ -237,6 +269,8 @@ def write_files(folder: Path) -> None:
     (folder / "folder").mkdir()
     with contextlib.chdir(folder):
         code, said = executed(["train", "normal_gp", "--out=run", *QUICK], seconds=0)  # it imports torch: no hang
+        assert code == 0, said
+        code, said = executed(["export", "run", "--out=generator.safetensors"], seconds=0)
     assert code == 0, said
 
 

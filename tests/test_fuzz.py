@@ -39,7 +39,7 @@ def test_each_wrong_is_found(monkeypatch: pytest.MonkeyPatch, wrong: str) -> Non
     monkeypatch.setattr(fuzz, "SECONDS", 0.5)
     monkeypatch.setattr(fuzz, "write_files", lambda folder: (folder / "table.csv").write_text("mine"))
     monkeypatch.setattr(fuzz.Fuzzer, "config", output)
-    for kind in ("override", "file", "path", "checkpoint", "run", "number", "output"):
+    for kind in ("override", "file", "path", "checkpoint", "run", "number", "output", "export", "space"):
         monkeypatch.setattr(fuzz.Fuzzer, kind, output)
     ((_, _, found, command, _),) = fuzz.cases(1, seed=0)
     assert (found, command) == (wrong, ["configs"])
