@@ -96,7 +96,6 @@ TRIALS: dict[str, list[str]] = {
     "clip, no hidden layer": [*CLIP, "critic.hidden=[]"],
     "clip, no hidden layer, bound 0.05": [*CLIP, "critic.hidden=[]", "lipschitz.bound=0.05"],
     "clip, no hidden layer, a wide critic": [*CLIP, "critic.hidden=[]", "critic.channels=[64, 128]"],
-    "clip, no hidden layer, three stages": [*CLIP, "critic.hidden=[]", "critic.channels=[32, 64, 128]"],
     "clip, no hidden layer, bound 0.1, a wide critic": [
         *(*CLIP, "critic.hidden=[]", "lipschitz.bound=0.1", "critic.channels=[64, 128]"),
     ],
