@@ -34,11 +34,16 @@ def test_a_trial_is_judged_through_its_run(made_up_mnist: Path, monkeypatch: pyt
     monkeypatch.setattr(tune, "seconds_an_iteration", lambda config: 0.5)
     judged: list[nn.Module] = []
 
-    def judges(generator: nn.Module) -> dict[str, float]:
-        judged.append(generator)
-        return {"frechet": float(len(judged))}
+    class Counting:
+        """Judges by the number of generators that it has seen."""
 
-    rows, _ = tune.tried("mnist_gp", [*TINY, f"data.root={made_up_mnist}"], 8.0, judges)
+        latent = load_config("mnist_gp").latent
+
+        def __call__(self, generator: nn.Module) -> dict[str, float]:
+            judged.append(generator)
+            return {"frechet": float(len(judged))}
+
+    rows, _ = tune.tried("mnist_gp", [*TINY, f"data.root={made_up_mnist}"], 8.0, Counting())
     assert [row["iteration"] for row in rows] == [2, 4, 8, 16]
     assert [(row["frechet, raw"], row["frechet, averaged"]) for row in rows] == [(1, 2), (3, 4), (5, 6), (7, 8)]
     assert judged[0] is judged[2] is not judged[1]
