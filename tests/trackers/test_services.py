@@ -121,3 +121,8 @@ def test_a_tracker_that_is_not_installed_is_refused_by_its_key(monkeypatch: pyte
     check_trackers(reporting("tensorboard", "mlflow"))
     with pytest.raises(BadInputError, match=r"output.report: wandb is not installed; pip install 'wgan\[wandb\]'"):
         check_trackers(reporting("wandb"))
+
+
+def test_a_tracker_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"output.report: names a tracker twice: mlflow, mlflow"):
+        reporting("mlflow", "mlflow")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from wgan_cli.conditions import Condition
@@ -58,6 +58,13 @@ class OutputSpec(Spec):
     report: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
     """The experiment trackers that get figures and grids too; mlflow and wandb are extras, and read the environment
     variables of their own ($MLFLOW_TRACKING_URI, $WANDB_MODE, ...)."""
+
+    @field_validator("report")
+    @classmethod
+    def _check_report(cls, report: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(report)) < len(report):
+            raise ValueError(f"names a tracker twice: {', '.join(report)}")
+        return report
 
 
 class RunConfig(Spec):
