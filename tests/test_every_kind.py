@@ -136,14 +136,7 @@ def test_every_kind_has_a_case() -> None:
     assert kinds == {spec.model_fields["kind"].default for spec in KINDS}
 
 
-SLOW = [case for case in CASES if case not in TWINS and "streamed" in case]
-"""Those whose way is that of others, but for where the samples lie, which tests of their own cover."""
-
-
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES if case not in TWINS],
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case not in TWINS])
 def test_a_run_goes_on_to_the_bit_samples_evaluates_and_plots(case: str, root: Path, tmp_path: Path) -> None:
     config = config_of(root, case)
     run = wgan.train(config, tmp_path / "run", device="cpu")

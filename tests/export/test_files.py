@@ -142,22 +142,8 @@ def program_in(text: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("case", "name"),
-    [
-        ("a table with given columns", "my gan.onnx"),
-        ("images by class", "my gan.pt2"),
-        *(
-            pytest.param(case, name, marks=pytest.mark.slow)
-            for case, name in [
-                ("a table with given columns", "my gan.pt2"),
-                ("images by class", "my gan.onnx"),
-                ("points", "my gan.onnx"),
-                ("points", "my gan.pt2"),
-            ]
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["my gan.onnx", "my gan.pt2"])
+@pytest.mark.parametrize("case", ["a table with given columns", "images by class", "points"])
 def test_a_card_has_a_head_a_picture_and_code_that_works(
     name: str, case: str, wgan: Wgan, root: Path, tmp_path: Path
 ) -> None:
