@@ -1,4 +1,5 @@
 import logging
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -59,6 +60,15 @@ def test_a_tracker_that_fails_is_told_once_and_ends_nothing(fails_at: str, caplo
     assert warning.getMessage() == expected
     assert [entry[0] for entry in taken] == ["open", "scalars", "picture", "close"][: len(taken)]
     assert len(taken) == ["open", "scalars", "picture", "close"].index(fails_at)
+
+
+def test_nothing_is_kept_for_a_tracker_that_has_failed() -> None:
+    background = Background("fake", lambda: Recorder([], "open"))
+    background._thread.join()
+    figures = {"critic/gap": 1.5}
+    held = sys.getrefcount(figures)
+    background.scalars(figures, 1)
+    assert sys.getrefcount(figures) == held
 
 
 def test_a_tracker_that_hangs_delays_the_end_of_a_run_by_no_more_than_its_patience(

@@ -1,6 +1,7 @@
 """MLflow and wandb, both without a network."""
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_wandb_keeps_a_run_that_goes_on_in_files_to_be_sent_later(
     monkeypatch.setenv("WANDB_MODE", "offline")
     config = reporting("wandb")
     write(tmp_path / "mine", config, 0)
+    time.sleep(1.1)  # wandb names its folders by the second
     write(tmp_path / "mine", config, 2)
 
     known = (tmp_path / "mine" / "wandb.id").read_text().strip()

@@ -59,6 +59,9 @@ def train(
 
     where = pick_device(device, world.local_rank if world.size > 1 else None)
     if dry_run:
+        from wgan_cli.trackers import check_trackers
+
+        check_trackers(resolved)
         if world.is_first:
             _describe(resolved)
         return

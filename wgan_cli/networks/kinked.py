@@ -31,6 +31,7 @@ from wgan_cli.networks.layers import LeakyReLU
 
 _aten = torch.ops.aten
 _TINY = 1e-20
+"""Below any slope that matters, and large enough that what is divided by it is finite in float32."""
 
 
 class Kinked(nn.Sequential):

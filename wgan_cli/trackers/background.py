@@ -36,14 +36,18 @@ class Background(Tracker):
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             log.warning("output.report: %s failed, and gets nothing more of this run (%s)", self._name, reason)
 
+    def _pass_on(self, call: Call) -> None:
+        if self._thread.is_alive():  # else nobody would take it, and the calls of a long run would fill the memory
+            self._calls.put(call)
+
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
-        self._calls.put(lambda tracker: tracker.scalars(figures, step))
+        self._pass_on(lambda tracker: tracker.scalars(figures, step))
 
     def picture(self, pixels: Pixels, step: int) -> None:
-        self._calls.put(lambda tracker: tracker.picture(pixels, step))
+        self._pass_on(lambda tracker: tracker.picture(pixels, step))
 
     def close(self, state: str) -> None:
-        self._calls.put(lambda tracker: tracker.close(state))
+        self._pass_on(lambda tracker: tracker.close(state))
         self._calls.put(None)
         self._thread.join(self.PATIENCE)
         if self._thread.is_alive():
