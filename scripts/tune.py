@@ -54,6 +54,7 @@ CLIP = [
     *(f"optimizer.{net}={{kind: rmsprop, lr: 5.0e-4, decay: linear}}" for net in ("generator", "critic")),
     *rates("decay_from=0.6"),
 ]
+MAXMIN = [*CLIP, "critic.hidden=[]", "critic.activation=maxmin"]
 TRIALS: dict[str, list[str]] = {
     "as shipped": [],
     "start": START,
@@ -100,7 +101,11 @@ TRIALS: dict[str, list[str]] = {
         *(*CLIP, "critic.hidden=[]", "lipschitz.bound=0.1", "critic.channels=[64, 128]"),
     ],
     "clip, no hidden layer, five critic steps": [*CLIP, "critic.hidden=[]", "training.n_critic=5"],
-    "clip, no hidden layer, maxmin": [*CLIP, "critic.hidden=[]", "critic.activation=maxmin"],
+    "clip, no hidden layer, maxmin": MAXMIN,
+    "clip, no hidden layer, maxmin, bound 0.02": [*MAXMIN, "lipschitz.bound=0.02"],
+    "clip, no hidden layer, maxmin, bound 0.05": [*MAXMIN, "lipschitz.bound=0.05"],
+    "clip, no hidden layer, maxmin, one critic step": [*MAXMIN, "training.n_critic=1"],
+    "clip, no hidden layer, maxmin, rate 1e-3": [*MAXMIN, *rates("lr=1.0e-3")],
     "clip, Adam": [*CLIP, *adam("lr: 5.0e-4, betas: [0.5, 0.9]"), *rates("decay_from=0.6")],
 }
 

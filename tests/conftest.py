@@ -1,5 +1,6 @@
 """What several rooms' tests need: the command line in-process, and MNIST, real or made up."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.helpers import exit_code, made_up_checksums, write_made_up_mnist
 from wgan_cli.data.mnist import Mnist
 
 torch.set_num_threads(1)  # networks here are so small that a second thread costs more than it gives
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")  # a third less to compile; `vectorised` switches it on
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -59,6 +61,12 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def vectorised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled engine's kernels are for vectors, as a user's are."""
+    monkeypatch.setattr(importlib.import_module("torch._inductor.config").cpp, "vec_isa_ok", None)
 
 
 @pytest.fixture

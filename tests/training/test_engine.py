@@ -31,6 +31,7 @@ def test_compiled_steps_are_eager_steps(network: str, strategy: str, made_up_mni
     assert (weights(eager) - before).norm() > 0.01 * before.norm()  # they did move
 
 
+@pytest.mark.usefixtures("vectorised")
 def test_compiled_steps_are_near_eager_ones_in_float32(made_up_mnist: Path) -> None:
     smooth = ("generator.activation=tanh", "critic.activation=tanh")  # at a kink, rounding can change the way
     eager, compiled = (

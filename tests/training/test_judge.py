@@ -28,7 +28,7 @@ def test_a_bound_is_proved_whatever_the_slope_of_the_critic() -> None:
     assert lows[2:] == pytest.approx(lows[:2], rel=1e-3)
 
 
-@pytest.mark.parametrize(("features", "count"), [(1, 512), (512, 256), (5000, 26), (1_000_000, 2)])
+@pytest.mark.parametrize(("features", "count"), [(1, 512), (512, 256), (5000, 26), (400_000, 2)])
 def test_large_samples_have_fewer_judges_and_both_sides_as_many(
     features: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,22 @@ def test_reports_of_images_compare_with_held_out_ones(tmp_path: Path, made_up_mn
     assert logged[3].keys() > {"truth/w1", "critic/gap"}
 
 
+@pytest.mark.parametrize(("name", "features", "shown"), [("normal512_gp", 512, 64), ("normal_gp", 1 << 18, 2)])
+def test_large_samples_are_shown_by_few(name: str, features: int, shown: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,500 samples of a million values are 10 GB, of which a picture shows nothing more."""
+    monkeypatch.setattr(Reporter, "KEPT", 1 << 15)
+    trainer = Trainer(quick(name, f"data.features={features}"), CPU)
+    counts: list[int] = []
+
+    def remember(count: int, *_: object, **__: object) -> torch.Tensor:
+        counts.append(count)
+        return torch.zeros(count, features)
+
+    monkeypatch.setattr(type(trainer.dataset), "whole", lambda _, *given, **how: remember(*given, **how))
+    Reporter(trainer)
+    assert counts == [shown]
+
+
 def test_samples_are_generated_once_an_iteration() -> None:
     trainer = Trainer(quick(), CPU)
     reporter = Reporter(trainer)

@@ -31,6 +31,8 @@ class Reporter:
     """The figures and grids of a trainer, at its current iteration."""
 
     GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 16_384, 1000, 2500
+    KEPT = 1 << 24
+    """At most so many values of real samples (64 MB) are kept on the device for pictures, and as many held-out ones."""
     COLUMNS, MOST_ROWS = 8, 16
     PATIENCE = 10
     """The number of successive logged iterations with a negative gap after which a warning is logged."""
@@ -41,7 +43,7 @@ class Reporter:
         self._inputs = self._judged_inputs().to(trainer.device)
         self._grid = self._grid_inputs(trainer.conditions)
         self._real = None if data.is_image else self._shown()
-        self._heldout = trainer.dataset.heldout_pairs(self.HELDOUT)
+        self._heldout = trainer.dataset.heldout_pairs(self._at_most(self.HELDOUT))
         self._judge = Judge(trainer) if trainer.world.is_first else None  # only the first rank writes figures
         self._fidelity = Fidelity(trainer)
         self._generated: tuple[int, Tensor] | None = None
@@ -57,10 +59,15 @@ class Reporter:
             return config.latent.spread(-(-self.VALUES // math.prod(config.data.sample_shape)))
         return generator_inputs(config.latent, conditions, range(self.TRUTH))
 
+    def _at_most(self, count: int) -> int:
+        """So many samples, or the fewer whose values are `KEPT`; two at least."""
+        return min(count, max(2, self.KEPT // math.prod(self._trainer.config.sample_shape)))
+
     def _shown(self) -> Tensor:
         """Real samples for pictures: few where one is large, as they stay on the device."""
         count = self.REAL if len(self._trainer.config.data.sample_shape) == 1 else self.GRID
-        return self._trainer.dataset.whole(count, torch.Generator().manual_seed(0), heldout=True)
+        generator = torch.Generator().manual_seed(0)
+        return self._trainer.dataset.whole(self._at_most(count), generator, heldout=True)
 
     def samples(self) -> Tensor:
         """The judged samples, generated at most once per iteration, and only if something needs them.
