@@ -40,7 +40,8 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, set_precision, synchronise, tune_process
+from wgan_cli.devices import pick_device, set_precision, synchronise, tune_process
+from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 MLP = ("generator={kind: mlp, hidden: [256, 512]}", "critic={kind: mlp, hidden: [512, 256]}")
@@ -144,7 +145,8 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
         step: Callable[[], Any] = textbook(config, device).__next__
     else:
         trainer = Trainer(config, device)
-        tune_process(config.training.matmul, pick_threads(trainer.work))
+        tune_process(config.training.matmul)
+        torch.set_num_threads(pick_threads(trainer))
         step = trainer.iterate
     step()
     synchronise(device)

@@ -34,11 +34,12 @@ from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, pick_threads, set_precision, synchronise, tune_process
+from wgan_cli.devices import pick_device, set_precision, synchronise, tune_process
 from wgan_cli.errors import BadInputError
 from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
 from wgan_cli.networks.base import in_batches
+from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 FIRST_SEED, SAMPLES = 1_000_000, 10_000
@@ -115,7 +116,8 @@ def run(
 
 def of_wgan(config: RunConfig, device: torch.device, options: argparse.Namespace) -> float | None:
     trainer = Trainer(config, device)
-    tune_process(config.training.matmul, pick_threads(trainer.work))
+    tune_process(config.training.matmul)
+    torch.set_num_threads(pick_threads(trainer))
     judge = new_judge(trainer.dataset, config, device)
     print(f"wgan, seed {config.seed}, judge {judge.checksum}")
     return run(iterating(trainer), lambda: trainer.networks.sampler, config, judge, options)

@@ -7,10 +7,8 @@ import torch
 
 from wgan_cli import devices
 from wgan_cli.devices import (
-    SMALL_WORK,
     deterministic_kernels,
     pick_device,
-    pick_threads,
     set_precision,
     tune_process,
     tuned_process,
@@ -79,45 +77,22 @@ def test_a_device_that_is_not_here_is_refused_by_its_name(name: str, reason: str
     assert "\n" not in str(caught.value)
 
 
-def test_threads_leave_room_for_a_busy_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    monkeypatch.setattr(devices, "busy_cores", lambda: 3)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert (pick_threads(SMALL_WORK), pick_threads(SMALL_WORK - 1)) == (5, 1)
-    assert pick_threads(SMALL_WORK, previous=8) == 8  # a run that goes on
-    monkeypatch.setattr(devices, "busy_cores", lambda: 12)
-    assert pick_threads(SMALL_WORK) == 1
-    monkeypatch.setattr("os.cpu_count", lambda: 64)  # this process has its own eight of 64
-    assert pick_threads(SMALL_WORK) == 8
-    monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert pick_threads(1, previous=2) == 8
-
-
-def test_busy_cores_are_the_median_of_the_other_running_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = iter([4, 4, 1, 9, 4, 2, 7])  # this thread among them
-    monkeypatch.setattr(devices.Path, "read_text", lambda *_, **__: f"0.52 0.40 0.31 {next(counts)}/512 12345\n")
-    assert devices.busy_cores() == 3
-
-
 def test_a_system_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    tune_process("highest", 1)
+    tune_process("highest")
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr(ctypes, "CDLL", None)  # not even looked for
-    tune_process("highest", 1)
-    assert torch.get_num_threads() == 1
+    tune_process("highest")
 
 
 def test_products_are_as_exact_as_the_config_says() -> None:
     try:
         for precision in ("high", "medium", "highest"):
-            tune_process(precision, 1)
+            tune_process(precision)
             assert torch.get_float32_matmul_precision() == precision
             assert torch.backends.cudnn.allow_tf32 == (precision != "highest")
     finally:
-        tune_process("highest", 1)
+        tune_process("highest")
 
 
 def settings() -> tuple[int, str, bool]:
@@ -128,7 +103,8 @@ def test_a_tuned_process_is_as_before_after_the_context() -> None:
     before = settings()
 
     def fail() -> None:
-        with tuned_process("medium", 2):
+        with tuned_process("medium"):
+            torch.set_num_threads(2)
             assert settings() == (2, "medium", True)
             raise ValueError("a failure in training")
 
@@ -140,7 +116,7 @@ def test_a_tuned_process_is_as_before_after_the_context() -> None:
 @pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
 def test_convolutions_have_the_precision_of_products(matmul: str) -> None:
     threads, precision, _ = settings()
-    with tuned_process(precision, threads):  # which ends as it began
+    with tuned_process(precision):  # which ends as it began
         torch.backends.cudnn.allow_tf32 = matmul == "highest"
         set_precision(matmul)
         assert settings() == (threads, matmul, matmul != "highest")

@@ -2,9 +2,7 @@
 
 import ctypes
 import os
-import statistics
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,42 +68,6 @@ def deterministic_kernels(enabled: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
-SMALL_WORK = 8_000_000
-"""A step with fewer samples times parameters uses one thread: a second one gains nothing, and costs much on a busy
-machine."""
-
-
-def pick_threads(work: int, previous: int | None = None) -> int:
-    """The number of CPU threads for steps of this much `work` (samples times parameters): at most one per free core.
-
-    All threads wait for the slowest one, so a thread that shares its core with another process slows all of them. If
-    one of two cores is busy, two threads take 3.5 times as long as on free cores, and one thread takes 1.5 times as
-    long. $OMP_NUM_THREADS overrides the choice. A resumed run keeps its first number of threads (`previous`), because
-    another number splits sums differently and changes their last bits. A process that is bound to some of the cores
-    uses all of them.
-    """
-    threads = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ:
-        return threads
-    if previous is not None:
-        return previous
-    if work < SMALL_WORK:
-        return 1
-    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < (os.cpu_count() or 1):
-        return threads
-    return max(1, threads - busy_cores())
-
-
-def busy_cores() -> int:
-    """The number of other threads that run on this machine now (Linux): the median of 7 readings of /proc/loadavg."""
-    readings = []
-    for _ in range(7):
-        running = Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]
-        readings.append(int(running) - 1)
-        time.sleep(0.01)
-    return int(statistics.median(readings))
-
-
 def set_precision(matmul: str) -> None:
     """Sets the precision of float32 products (`training.matmul`), and that of cuDNN's convolutions, which by default
     use TF32 where products do not."""
@@ -113,13 +75,12 @@ def set_precision(matmul: str) -> None:
     torch.backends.cudnn.allow_tf32 = matmul != "highest"
 
 
-def tune_process(matmul: str, threads: int) -> None:
-    """Sets the number of threads, the precision of float32 products (`training.matmul`), and glibc's allocator.
+def tune_process(matmul: str) -> None:
+    """Sets the precision of float32 products (`training.matmul`), and glibc's allocator.
 
     By default glibc returns freed memory to the kernel at once and maps each large block again, so a training step
     on the CPU spends much time in page faults. Other systems have no `mallopt`; their allocators are not changed.
     """
-    torch.set_num_threads(threads)
     set_precision(matmul)
     if sys.platform != "linux":
         return
@@ -180,10 +141,11 @@ def _cgroup_memory() -> int:
 
 
 @contextmanager
-def tuned_process(matmul: str, threads: int) -> Iterator[None]:
-    """`tune_process` for the context alone: a notebook's next run starts with its own threads and precision."""
+def tuned_process(matmul: str) -> Iterator[None]:
+    """`tune_process`, and the number of threads that is set inside, for the context alone: a notebook's next run starts
+    with its own."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    tune_process(matmul, threads)
+    tune_process(matmul)
     try:
         yield
     finally:

@@ -39,6 +39,8 @@ def start_rank(command: Command, rank: int, size: int, port: int, slurm: bool = 
     """`command` as torchrun or srun would start it."""
     names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID") if slurm else ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     common = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    if slurm:  # which sets none: the ranks find how many threads are the fastest, together
+        del common["OMP_NUM_THREADS"]
     return subprocess.Popen(
         list(map(str, command)),
         env=common | dict(zip(names, map(str, (rank, size, rank)), strict=True)),
@@ -99,6 +101,7 @@ def test_the_first_rank_alone_writes_and_prints(tmp_path: Path, slurm: bool) -> 
     assert [(code, out) for code, out, _ in ranks] == [(0, f"{out}\n"), (0, "")]
     assert ranks[1][2] == ""
     assert [line["step"] for line in metrics(out)] == [20, 40]
+    assert 1 <= json.loads((out / "environment.json").read_text())["threads"] <= (os.cpu_count() or 1)
 
 
 def test_a_signal_to_one_rank_stops_all_at_the_same_iteration(tmp_path: Path) -> None:

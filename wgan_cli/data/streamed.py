@@ -38,6 +38,7 @@ class StreamedPasses(Batches):
         """Starts at `position` of the pass whose order `pass_state` draws, and forgets what was gathered ahead."""
         self._lookahead.set_state(pass_state)
         self._begin_pass()
+        self._generator.set_state(self._lookahead.get_state())
         self._next = position
         self._taken = self._pass_state, position
         self._waiting: list[tuple[Future[Tensor], Tensor, tuple[Tensor, int], Tensor]] = []
@@ -87,4 +88,3 @@ class StreamedPasses(Batches):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._begin(state["pass"].cpu(), state["position"])
-        self._generator.set_state(self._lookahead.get_state())

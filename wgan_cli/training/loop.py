@@ -14,18 +14,19 @@ from tqdm import tqdm
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.devices import deterministic_kernels, pick_threads, tuned_process
+from wgan_cli.devices import deterministic_kernels, tuned_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.runs.checkpoints import checkpoints, read_newest
 from wgan_cli.runs.folder import RunFolder, claimed, mark_finished
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_threads
 from wgan_cli.trackers import check_trackers
-from wgan_cli.training.distributed import ALONE, World
+from wgan_cli.training.distributed import ALONE, Result, World
 from wgan_cli.training.progress import Progress
 from wgan_cli.training.reporting import BAR, Reporter, in_line, in_short
 from wgan_cli.training.signals import Signals
 from wgan_cli.training.summary import summary
+from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 log = logging.getLogger("wgan")
@@ -57,7 +58,7 @@ def train_run(
         stack.enter_context(deterministic_kernels(config.training.deterministic))
         world.on_first_rank(lambda: check_trackers(config))
         world.on_first_rank(config.data.fetch)
-        trainer = world.on_all_ranks(lambda: _build(config, device, world))
+        trainer = world.on_all_ranks(lambda: _in_memory(device, lambda: Trainer(config, device, world)))
         path = world.on_first_rank(lambda: stack.enter_context(claimed(out, name, resume=resume)))
         state = world.on_first_rank(lambda: _saved_state(config, path))
         progress = Progress(config.training.patience)
@@ -69,7 +70,8 @@ def train_run(
                 mark_finished(path, config)
             return path  # finished before: nothing to do
         previous = world.on_first_rank(lambda: read_threads(path))
-        stack.enter_context(tuned_process(config.training.matmul, pick_threads(trainer.work, previous)))
+        stack.enter_context(tuned_process(config.training.matmul))
+        torch.set_num_threads(_in_memory(device, lambda: pick_threads(trainer, previous)))
         if world.is_first:
             log.info("%s: %s", path, _execution(trainer))
         started, begun = trainer.step, time.monotonic()
@@ -78,11 +80,7 @@ def train_run(
             with folder or nullcontext():
                 if folder:
                     folder.line(f"from iteration {trainer.step}: {_execution(trainer)}")
-                figures = train(trainer, folder, signals, progress, watch)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise _out_of_memory(device) from error
-            raise
+                figures = _in_memory(device, lambda: train(trainer, folder, signals, progress, watch))
         except WganError as error:
             if error.exit_code != ExitCode.DIVERGED:
                 raise
@@ -109,17 +107,15 @@ def _execution(trainer: Trainer) -> str:
     return f"{device}{threads}{ranks}, engine {trainer.engine.name}, {training.precision}, matmul {training.matmul}"
 
 
-def _build(config: RunConfig, device: torch.device, world: World) -> Trainer:
+def _in_memory(device: torch.device, action: Callable[[], Result]) -> Result:
+    """What `action` returns. Raises `WganError` if memory does not suffice for it."""
     try:
-        return Trainer(config, device, world)
+        return action()
     except RuntimeError as error:
         if is_out_of_memory(error):
-            raise _out_of_memory(device) from error
+            hint = "lower training.batch_size or the networks' width"
+            raise WganError(f"{device}: out of memory; {hint}") from error
         raise
-
-
-def _out_of_memory(device: torch.device) -> WganError:
-    return WganError(f"{device}: out of memory; lower training.batch_size or the networks' width")
 
 
 def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:

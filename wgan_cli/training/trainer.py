@@ -12,7 +12,6 @@ from wgan_cli.conditions import ConditionalDataset, Conditions
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz.base import Noise
-from wgan_cli.networks.base import parameter_count
 from wgan_cli.networks.kinked import Kinked
 from wgan_cli.optimizers import set_rate
 from wgan_cli.streams import Streams
@@ -49,12 +48,6 @@ class Trainer:
             self.engine.differentiate,
             isinstance(self.networks.critic, Kinked),
         )
-
-    @property
-    def work(self) -> int:
-        """The size of a step: samples of this rank times parameters of the larger network."""
-        samples = self.config.training.batch_size // self.world.size
-        return samples * max(map(parameter_count, (self.networks.generator, self.networks.critic)))
 
     @property
     def conditions(self) -> Conditions | None:
