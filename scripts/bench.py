@@ -3,7 +3,7 @@
     python scripts/bench.py --data FOLDER                  # every case, five interleaved pairs: some 20 minutes
     python scripts/bench.py --case mnist_gp --engine compile --pairs 7 --json
     python scripts/bench.py --sizes --data FOLDER          # images/s and memory over batch sizes and widths
-    python scripts/bench.py --launches --case normal_gp    # kernels that an iteration launches, counted on a CPU
+    python scripts/bench.py --launches --case normal_gp    # kernels that an iteration launches, eager and compiled
 
 A case is one of CASES, or any shipped config. For each, the textbook loop and wgan train the same networks on the same
 data in fresh processes, in turn: A B A B ... The ratio is that of a pair's iterations per second: median, least and
@@ -30,17 +30,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from counts import compiled_launches, gflop, launches
 from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.devices import pick_device, set_precision, synchronise, tune_process
+from wgan_cli.errors import BadInputError
 from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
@@ -214,51 +214,6 @@ def kernels(step: Callable[[], Any]) -> float:
     return sum(event.device_type == DeviceType.CUDA for event in profiled.events()) / 5
 
 
-def gflop(config: RunConfig) -> float:
-    """Floating-point operations of one iteration, counted by torch over forward and backward passes, in 10⁹."""
-    eager = config.model_copy(update={"training": config.training.model_copy(update={"engine": "eager"})})
-    trainer = Trainer(eager, torch.device("cpu"))
-    with CountedFlops() as counted:
-        trainer.iterate()
-    return counted.total / 1e9
-
-
-def launches(config: RunConfig) -> int:
-    """The operations of an iteration of engine eager that compute or copy something: on a GPU, each is one kernel at
-    least. Counted in the second iteration, as optimizers make their moments in the first."""
-    eager = config.model_copy(update={"training": config.training.model_copy(update={"engine": "eager"})})
-    trainer = Trainer(eager, torch.device("cpu"))
-    trainer.iterate()
-    with CountedLaunches() as counted:
-        trainer.iterate()
-    return counted.total
-
-
-class CountedLaunches(TorchDispatchMode):
-    """Counts the operations that are neither views of tensors nor new tensors without content."""
-
-    IDLE = ("empty", "new_empty", "squeeze_", "unsqueeze_", "_unsafe_view", "promote_types", "scalar_tensor")
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        space, _, name = func._schema.name.partition("::")
-        self.total += space == "aten" and not func.is_view and not name.startswith(self.IDLE)
-        return func(*args, **(kwargs or {}))
-
-
-class CountedFlops(TorchDispatchMode):
-    """Adds up torch's own counts for each product and convolution. torch's `FlopCounterMode` also follows modules, by
-    hooks that can't be differentiated twice."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func.overloadpacket)
-        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
-        return result
-
-
 # --- pairs of processes ------------------------------------------------------------------------------------
 
 
@@ -323,6 +278,17 @@ def sizes(more: list[str], device: str, seconds: float) -> Iterator[dict[str, An
         rate = found["iterations_per_second"] * batch * load_config("mnist_gp", changed).training.n_critic
         figures = {"batch_size": batch, "critic_width": width, "generator_width": 2 * width}
         yield figures | {"images_per_second": rate, "peak_memory_mb": found["peak_memory_mb"]}
+
+
+def counted(case: str, more: list[str]) -> dict[str, Any]:
+    """The kernels that an iteration launches; compiled ones only where the config can be compiled."""
+    name, changes = case_of(case)
+    figures: dict[str, Any] = {"case": case, "launches": launches(load_config(name, [*changes, *more]))}
+    try:
+        compiled = load_config(name, [*changes, *more, "training.engine=compile"])
+    except BadInputError as error:
+        return figures | {"compiled": str(error)}
+    return figures | {"compiled": compiled_launches(compiled)}
 
 
 def machine(device: torch.device) -> str:
@@ -410,8 +376,7 @@ def report(options: argparse.Namespace) -> None:
     more = [f"training.engine={options.engine}", f"training.precision={options.precision}", *options.set]
     chosen = options.case or list(CASES)
     if options.launches:
-        loaded = {case: load_config(name, [*changes, *more]) for case in chosen for name, changes in [case_of(case)]}
-        results: Any = ({"case": case, "launches": launches(config)} for case, config in loaded.items())
+        results: Any = (counted(case, more) for case in chosen)
     elif options.sizes:
         results = sizes(more, options.device, options.seconds)
     else:

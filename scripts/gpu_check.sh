@@ -75,6 +75,7 @@ speed() {
     bench "graph, bfloat16" --engine graph --precision bfloat16 --pairs 1 --seconds 3 --case "mnist_gp conv"
     bench "graph, TF32" --engine graph --set training.matmul=high --pairs 1 --seconds 3 --case "mnist_gp conv"
     bench compile --engine compile --pairs 1 --seconds 3 --case "mnist_gp conv"
+    bench compiled_graph --engine compiled_graph --pairs 1 --seconds 3 --case "mnist_gp conv" --case "mnist_gp mlp"
     bench "graph, others" --engine graph --pairs 1 --seconds 3 --case "normal512_gp" --case "normal512_clip" \
         --case "mnist_clip conv" --case "mnist_clip mlp"
 }

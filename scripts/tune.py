@@ -104,7 +104,11 @@ TRIALS: dict[str, list[str]] = {
     "clip, no hidden layer, maxmin": MAXMIN,
     "clip, no hidden layer, maxmin, bound 0.02": [*MAXMIN, "lipschitz.bound=0.02"],
     "clip, no hidden layer, maxmin, bound 0.05": [*MAXMIN, "lipschitz.bound=0.05"],
-    "clip, no hidden layer, maxmin, one critic step": [*MAXMIN, "training.n_critic=1"],
+    "clip, no hidden layer, maxmin, bound 0.05, slower generator": [
+        *(*MAXMIN, "lipschitz.bound=0.05", "optimizer.generator.lr=2.0e-4"),
+    ],
+    "clip, no hidden layer, maxmin, five critic steps": [*MAXMIN, "training.n_critic=5"],
+    "clip, no hidden layer, maxmin, slower generator": [*MAXMIN, "optimizer.generator.lr=2.0e-4"],
     "clip, no hidden layer, maxmin, rate 1e-3": [*MAXMIN, *rates("lr=1.0e-3")],
     "clip, Adam": [*CLIP, *adam("lr: 5.0e-4, betas: [0.5, 0.9]"), *rates("decay_from=0.6")],
 }

@@ -5,7 +5,8 @@ import torch
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-from bench import CASES, CountedLaunches, case_of, launches  # noqa: E402
+from bench import CASES, case_of  # noqa: E402
+from counts import CountedLaunches, compiled_launches, launches  # noqa: E402
 
 from wgan_cli.config.load import load_config  # noqa: E402
 
@@ -25,6 +26,13 @@ def test_each_critic_step_launches_as_many() -> None:
     small = ["training.batch_size=8", "generator.hidden=[4]", "critic.hidden=[4]"]
     one, two, four = (launches(load_config("normal_gp", [*small, f"training.n_critic={n}"])) for n in (1, 2, 4))
     assert four - two == 2 * (two - one) > 0
+
+
+def test_compiled_losses_launch_fewer() -> None:
+    small = ["training.batch_size=8", "generator.hidden=[4]", "critic.hidden=[4]"]
+    one, two = (load_config("normal_gp", [*small, f"training.n_critic={n}"]) for n in (1, 2))
+    assert 0 < compiled_launches(two) < launches(two)
+    assert 0 < compiled_launches(two) - compiled_launches(one) < launches(two) - launches(one)
 
 
 def test_a_case_may_be_any_shipped_config() -> None:

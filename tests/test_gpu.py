@@ -26,7 +26,7 @@ def both(optimizer: str) -> str:
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize("engine", ["graph", "compile"])
+@pytest.mark.parametrize("engine", ["graph", "compile", "compiled_graph"])
 @pytest.mark.parametrize(("network", "strategy"), CASES)
 def test_engines_are_eager_steps(network: str, strategy: str, engine: str, made_up_mnist: Path) -> None:
     eager, other = (
@@ -40,7 +40,7 @@ def test_engines_are_eager_steps(network: str, strategy: str, engine: str, made_
         assert torch.equal(other.streams.state_dict()[name], state), name
 
 
-@pytest.mark.parametrize("engine", ["graph", "compile"])
+@pytest.mark.parametrize("engine", ["graph", "compile", "compiled_graph"])
 def test_engines_are_near_eager_steps_in_float32(engine: str, made_up_mnist: Path) -> None:
     eager, other = (
         Trainer(case("conv", STRATEGIES[0], made_up_mnist, f"training.engine={name}"), GPU)
@@ -61,7 +61,7 @@ def test_a_graph_holds_rmsprop_batch_norm_and_a_decaying_rate(made_up_mnist: Pat
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["eager", "graph", "compiled_graph"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path, network: str, engine: str, made_up_mnist: Path) -> None:
     config = case(

@@ -17,7 +17,15 @@ from wgan_cli import optimizers
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.training.distributed import ALONE, World
-from wgan_cli.training.engine import ENGINES, CompileEngine, Engine, GraphEngine, Outcome, pick_engine
+from wgan_cli.training.engine import (
+    ENGINES,
+    CompiledGraphEngine,
+    CompileEngine,
+    Engine,
+    GraphEngine,
+    Outcome,
+    pick_engine,
+)
 from wgan_cli.training.trainer import Trainer
 
 
@@ -75,10 +83,14 @@ class GraphOnCpu(GraphEngine):
         return Replay(iteration, self.outcome), self.outcome
 
 
+class CompiledGraphOnCpu(CompileEngine, GraphOnCpu):
+    """As `GraphOnCpu`, for `CompiledGraphEngine`."""
+
+
 @pytest.fixture
 def graph_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`training.engine: graph` works here. torch refuses capturable optimizers of tensors on the CPU: they are built
-    as others are, but for their rate, which is a tensor all the same."""
+    """`training.engine: graph` and `compiled_graph` work here. torch refuses capturable optimizers of tensors on the CPU:
+    they are built as others are, but for their rate, which is a tensor all the same."""
 
     def build(build: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
         def with_tensor_rate(spec: optimizers.OptimizerSpec, parameters: Any, capturable: bool) -> Any:
@@ -90,6 +102,7 @@ def graph_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return with_tensor_rate
 
     monkeypatch.setitem(ENGINES, "graph", GraphOnCpu)
+    monkeypatch.setitem(ENGINES, "compiled_graph", CompiledGraphOnCpu)
     for kind in (optimizers.Adam, optimizers.RmsProp):
         monkeypatch.setattr(kind, "build", build(kind.build))
 
@@ -149,6 +162,34 @@ def test_what_a_graph_holds_stays_in_its_place(network: str, strategy: str, made
 def test_replayed_steps_are_eager_steps(network: str, strategy: str, made_up_mnist: Path) -> None:
     eager, graph = (graph_case(network, strategy, made_up_mnist, engine) for engine in ("eager", "graph"))
     assert apart(eager, graph, iterations=8) < 1e-10
+
+
+@pytest.mark.usefixtures("graph_on_cpu", "in_float64")
+@pytest.mark.parametrize("network", ["mlp", "mcshane"])
+def test_compiled_replays_are_eager_steps(network: str, made_up_mnist: Path) -> None:
+    """What is compiled is compiled once, in the warm-up, and a loaded state does not need it again."""
+    strategy = "{kind: none}" if network == "mcshane" else STRATEGIES[0]
+    eager, graph = (graph_case(network, strategy, made_up_mnist, engine) for engine in ("eager", "compiled_graph"))
+    assert apart(eager, graph, iterations=1) < 1e-10
+    compiled = dict(graph.engine._compiled)
+    assert len(compiled) == 2
+    state = copy.deepcopy(graph.state_dict())
+    assert apart(eager, graph, iterations=7) < 1e-10
+    assert graph.engine.captures == 1
+    graph.load_state_dict(state)
+    for _ in range(7):
+        graph.iterate()
+    assert graph.engine.captures == 2
+    assert graph.engine._compiled == compiled
+    assert (weights(eager) - weights(graph)).norm() < 1e-10 * weights(eager).norm()
+
+
+def test_the_compiled_graph_is_both_engines() -> None:
+    """`CompiledGraphOnCpu` stands for it: the one's gradients, the other's execution and optimizers."""
+    assert CompiledGraphEngine.differentiate is CompileEngine.differentiate
+    for name in ("execute", "reset", "warm_up", "capture"):
+        assert getattr(CompiledGraphEngine, name) is getattr(GraphEngine, name)
+    assert CompiledGraphEngine.capturable
 
 
 @pytest.mark.usefixtures("graph_on_cpu")
@@ -336,8 +377,9 @@ def test_auto_is_graph_on_one_gpu_and_eager_elsewhere() -> None:
     assert pick_engine("auto", CPU, ALONE) is Engine
     assert pick_engine("compile", cuda, ranks) is CompileEngine
     for device, world, where in ((CPU, ALONE, "device cpu"), (cuda, ranks, "2 ranks")):
-        with pytest.raises(BadInputError, match=f"graph needs one GPU, but this is {where}; use auto"):
-            pick_engine("graph", device, world)
+        for name in ("graph", "compiled_graph"):
+            with pytest.raises(BadInputError, match=f"engine: {name} needs one GPU, but this is {where}; use auto"):
+                pick_engine(name, device, world)
 
 
 def test_what_a_compiled_step_cannot_hold_is_refused() -> None:
@@ -346,5 +388,6 @@ def test_what_a_compiled_step_cannot_hold_is_refused() -> None:
         ("critic.dropout=0.1", "critic.dropout: dropout draws other numbers under training.engine: compile"),
     ):
         load_config("normal_clip", [override, "training.engine=eager"])
-        with pytest.raises(BadInputError, match=message):
-            load_config("normal_clip", [override, "training.engine=compile"])
+        for name in ("compile", "compiled_graph"):
+            with pytest.raises(BadInputError, match=message.replace("compile", name)):
+                load_config("normal_clip", [override, f"training.engine={name}"])

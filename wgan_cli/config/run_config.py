@@ -34,8 +34,9 @@ class TrainingSpec(Spec):
     """Ends the run when so many grids in a row (`output.sample_every`) brought no better samples, beyond noise."""
     deterministic: bool = False
     """On a GPU, use only kernels that give the same bits each time, so that resuming is exact. This is slower."""
-    engine: Literal["auto", "eager", "compile", "graph"] = "auto"
-    """How an iteration is executed; all engines compute the same. `auto` is graph on CUDA, else eager."""
+    engine: Literal["auto", "eager", "compile", "graph", "compiled_graph"] = "auto"
+    """How an iteration is executed; all engines compute the same. `auto` is graph on CUDA, else eager. `compiled_graph`
+    captures compiled kernels: fewer, after a start that is longer by the compilation."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """With `bfloat16`, the networks' passes use it; weights, penalty, figures and optimizers stay in float32."""
     matmul: Literal["highest", "high", "medium"] = "highest"
@@ -44,7 +45,7 @@ class TrainingSpec(Spec):
     @property
     def engine_holds_state(self) -> bool:
         """Whether the engine can execute networks that update buffers or draw random numbers in a forward pass."""
-        return self.engine != "compile"
+        return self.engine not in ("compile", "compiled_graph")
 
 
 class OutputSpec(Spec):
@@ -174,8 +175,9 @@ class RunConfig(Spec):
             )
         if batch == 1 and (self.generator.mixes_samples or self.critic.mixes_samples):
             yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
-        if self.training.engine == "graph" and not self.lipschitz.is_capturable:
-            what = f"{self.lipschitz.kind} can't be captured by training.engine: graph; use eager or compile"
+        engine = self.training.engine
+        if engine in ("graph", "compiled_graph") and not self.lipschitz.is_capturable:
+            what = f"{self.lipschitz.kind} can't be captured by training.engine: {engine}; use eager or compile"
             yield ("lipschitz", "kind"), what
         if not self.training.engine_holds_state:
             yield from self._engine_faults()

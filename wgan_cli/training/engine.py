@@ -3,7 +3,7 @@
 `eager` runs one operation after the other. `compile` traces each loss with its gradients, including the double backward
 of the penalty, into one graph of plain operations, which torch's inductor compiles. `graph` captures a whole iteration
 once, with all critic steps and the generator step, and replays it with one launch. Without this, a GPU waits for Python
-most of the time, because the networks are small.
+most of the time, because the networks are small. `compiled_graph` does both: its graph holds fewer, compiled kernels.
 """
 
 import warnings
@@ -80,11 +80,16 @@ class CompileEngine(Engine):
             self._compiled[name] = _compiled(network, loss, others, weights, fixed)
         with torch.no_grad():  # else the compiler would differentiate the gradients once more, for nobody
             gradients, figures = self._compiled[name](weights, fixed)
-        for weight, gradient in zip(weights, gradients, strict=True):
-            if weight.grad is None:  # in the weight's own memory format, which fused optimizers need
-                weight.grad = torch.empty_like(weight)
-            weight.grad.copy_(gradient)
+        places = [_gradient(weight) for weight in weights]
+        torch._foreach_copy_(places, list(gradients))
         return figures
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    """The weight's gradient; a new one has the weight's memory format, which fused optimizers need."""
+    if weight.grad is None:
+        weight.grad = torch.empty_like(weight)
+    return weight.grad
 
 
 _aten = torch.ops.aten
@@ -143,7 +148,7 @@ class GraphEngine(Engine):
     def check(cls, device: torch.device, world: World) -> None:
         if not _can_capture(device, world):
             where = f"{world.size} ranks" if device.type == "cuda" else f"device {device.type}"
-            raise BadInputError(f"training.engine: graph needs one GPU, but this is {where}; use auto or eager")
+            raise BadInputError(f"training.engine: {cls.name} needs one GPU, but this is {where}; use auto or eager")
 
     def reset(self) -> None:
         self._warmed_up = 0
@@ -191,11 +196,11 @@ class GraphEngine(Engine):
                     raise
         except RuntimeError as error:
             faults.append(error)
-        raise _refused(faults)
+        raise _refused(self.name, faults)
 
 
-def _refused(faults: Sequence[BaseException]) -> BaseException:
-    """What to raise for a capture that failed by these errors, the first of which led to the others.
+def _refused(name: str, faults: Sequence[BaseException]) -> BaseException:
+    """What to raise for a capture by engine `name` that failed by these errors, the first of which led to the others.
 
     Memory that ran out is for the caller, who knows what to lower; and so is what says nothing of the capture, such as
     a signal that came during it.
@@ -204,12 +209,21 @@ def _refused(faults: Sequence[BaseException]) -> BaseException:
     if is_out_of_memory(fault) or not isinstance(fault, RuntimeError):
         return fault
     reason = str(fault).partition("\n")[0]
-    refused = WganError(f"training.engine: graph can't hold this iteration ({reason}); use eager")
+    refused = WganError(f"training.engine: {name} can't hold this iteration ({reason}); use eager")
     refused.__cause__ = fault
     return refused
 
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Engine, CompileEngine, GraphEngine)}
+class CompiledGraphEngine(CompileEngine, GraphEngine):
+    """Captures iterations whose losses and gradients are compiled. The compiler works in the warm-up, never in the
+    capture, which holds its kernels like any others."""
+
+    name = "compiled_graph"
+
+
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (Engine, CompileEngine, GraphEngine, CompiledGraphEngine)
+}
 
 
 def pick_engine(name: str, device: torch.device, world: World) -> type[Engine]:
