@@ -89,8 +89,8 @@ class CompiledGraphOnCpu(CompileEngine, GraphOnCpu):
 
 @pytest.fixture
 def graph_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`training.engine: graph` and `compiled_graph` work here. torch refuses capturable optimizers of tensors on the CPU:
-    they are built as others are, but for their rate, which is a tensor all the same."""
+    """Both graph engines work here. torch refuses capturable optimizers of tensors on the CPU: they are built as others
+    are, but for their rate, which is a tensor all the same."""
 
     def build(build: Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
         def with_tensor_rate(spec: optimizers.OptimizerSpec, parameters: Any, capturable: bool) -> Any:
