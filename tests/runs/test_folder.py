@@ -1,9 +1,11 @@
+import errno
 import io
 import json
 import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.helpers import metrics
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
+from wgan_cli.runs import folder
 from wgan_cli.runs.checkpoints import checkpoints, find_checkpoint
 from wgan_cli.runs.folder import RunFolder, claimed
 
@@ -211,6 +214,24 @@ def test_the_end_of_a_run_is_its_state(empty: Path, config: RunConfig, error: Ex
     except (WganError, RuntimeError) as raised:
         assert raised is error  # noqa: PT017
     assert (status()["state"], status()["step"]) == (state, 7)
+
+
+def test_each_tracker_is_closed_though_one_fails(
+    empty: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would show the run as running for ever."""
+    ends: list[str] = []
+
+    def full(state: str) -> None:
+        ends.append(f"{state}, but the disk is full")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trackers = [SimpleNamespace(close=full), SimpleNamespace(close=ends.append)]
+    monkeypatch.setattr(folder, "open_trackers", lambda *_: trackers)
+    with pytest.raises(OSError, match="No space left"), RunFolder(empty, config, 0, CPU):
+        pass
+    assert ends == ["finished, but the disk is full", "stopped"]
+    assert json.loads((empty / "status.json").read_text())["state"] == "stopped"
 
 
 def test_figures_are_on_the_disk_before_their_checkpoint(

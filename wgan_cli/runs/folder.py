@@ -63,16 +63,16 @@ class RunFolder:
         """Waits until all is written. A run that ends without an error is finished, whatever its step."""
         diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
         state: State = "finished" if error is None else "diverged" if diverged else "stopped"
-        try:
-            self._writer.close()
-            self._metrics.close()
-            self._lines.close()
-            for tracker in self._trackers:
-                tracker.close(state)
-        except OSError:
-            self._write_status("stopped")
-            raise
-        self._write_status(state)
+        faults: list[OSError] = []
+        for part in (self._writer, self._metrics, self._lines):
+            with _kept(faults):
+                part.close()
+        for tracker in self._trackers:  # each, whatever fails before it: MLflow must not show an ended run as running
+            with _kept(faults):
+                tracker.close("stopped" if faults else state)
+        self._write_status("stopped" if faults else state)
+        if faults:
+            raise faults[0]
 
     def _write_status(self, state: State) -> None:
         """Writes the state of the run for `wgan runs`."""
@@ -114,6 +114,15 @@ class RunFolder:
         os.fsync(self._metrics.fileno())
         for tracker in self._trackers:
             tracker.flush()
+
+
+@contextmanager
+def _kept(faults: list[OSError]) -> Iterator[None]:
+    """Adds an `OSError` inside the context to `faults`, and goes on."""
+    try:
+        yield
+    except OSError as error:
+        faults.append(error)
 
 
 def mark_finished(path: Path, config: RunConfig) -> None:
