@@ -158,6 +158,9 @@ def test_train_sample_and_read_back_on_images(wgan: Wgan, made_up_mnist: Path, m
     assert wgan("sample", "--ckpt", "run", "--interpolate", "3,7", "--num", "5", "--out", "way.npz").code == 0
     path = np.load("way.npz")["samples"]
     assert np.abs(path[[0, 4]].astype(int) - everything[[3, 7]].astype(int)).max() <= 1
+    for steps, size in ((5, (5 * 30 + 2, 32)), (20, (16 * 30 + 2, 62))):  # one row, unless it is very long
+        assert wgan("sample", "--ckpt", "run", "--interpolate", "3,7", "--num", steps, "--out", "way.png").code == 0
+        assert Image.open("way.png").size == size
 
 
 def test_sample_has_defaults_for_each_kind_of_data(wgan: Wgan, trained: Path) -> None:

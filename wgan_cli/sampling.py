@@ -62,6 +62,10 @@ def request(
     return Request(seeds, _names(seeds))
 
 
+LONGEST_STRIP = 16
+"""A path between two samples is drawn in one row, if it has no more steps than this, and else in rows of as many."""
+
+
 def interpolated(
     loaded: LoadedRun, first: int, last: int, steps: int, request: Request
 ) -> tuple[Sequence[str], Tensor]:

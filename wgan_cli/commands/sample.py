@@ -70,7 +70,8 @@ def sample(
     ends = parse_pair(interpolate) if interpolate is not None else None
     request = sampling.request(loaded, _drawn(seed, seeds, ends, count), numbers, given or (), given_from)
     names, samples = _samples(loaded, request, ends, count)
-    sampling.write(samples, names, path, loaded, request.columns)
+    strip = min(count, sampling.LONGEST_STRIP) if ends is not None else None
+    sampling.write(samples, names, path, loaded, request.columns or strip)
     typer.echo(path)
 
 
