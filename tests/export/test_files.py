@@ -105,6 +105,14 @@ def test_the_file_that_is_read_is_not_written(wgan: Wgan, run: Path) -> None:
     assert Path("g.safetensors").read_bytes() == before
 
 
+def test_links_in_a_circle_are_no_run(wgan: Wgan) -> None:
+    pytest.importorskip("safetensors")
+    Path("loop").symlink_to("loop")
+    done = wgan("export", "loop", "--out", "g.safetensors")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "loop: " in done.err
+
+
 def test_a_full_disk_leaves_the_old_file(wgan: Wgan, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("g.pt2").write_text("old")
 

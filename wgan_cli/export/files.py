@@ -1,5 +1,6 @@
 """The files of an export: the generator and, if wanted, a model card with a picture of samples beside it."""
 
+from os.path import realpath
 from pathlib import Path
 
 from wgan_cli.errors import BadInputError, WganError
@@ -18,7 +19,7 @@ def check_out(out: Path, card_path: Path | None, target: str) -> None:
     """
     check_ending(out)
     _check_folder("--out", out)
-    if out.resolve() == expanded(target).resolve():
+    if realpath(out) == realpath(expanded(target)):  # `Path.resolve` raises an error of its own for links in a circle
         raise BadInputError(f"--out {out}: is the file to export; name another")
     if card_path is None:
         return

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
 def _below(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
     """The runs at or below `folder` whose places were not `seen` yet. Links to other folders are added to `links`."""
     try:
-        place = folder.resolve()
+        place = Path(realpath(folder))  # `Path.resolve` raises an error of its own for links in a circle
         if place in seen:
             return
         seen.add(place)
