@@ -86,6 +86,12 @@ TRIALS: dict[str, list[str]] = {
     "mlp, ReLU in the generator": [*MLP, "generator.activation=relu"],
     "mlp, batch size 32": [*MLP, "training.batch_size=32"],
     "clip": CLIP,
+    "clip, as published": [
+        "generator={kind: conv, channels: [128, 64, 32], norm: batch}",
+        "critic={kind: conv, channels: [64, 128]}",
+        *(f"optimizer.{net}={{kind: rmsprop, lr: 2.0e-4}}" for net in ("generator", "critic")),
+        *("lipschitz.bound=0.01", "training.batch_size=64", "training.n_critic=5", "latent.dim=128"),
+    ],
     "clip, bound 0.05": [*CLIP, "lipschitz.bound=0.05"],
     "clip, bound 0.1": [*CLIP, "lipschitz.bound=0.1"],
     "clip, five critic steps": [*CLIP, "training.n_critic=5"],

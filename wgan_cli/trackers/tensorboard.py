@@ -14,7 +14,8 @@ LAYOUT = {
     "wgan": {
         "gap, bound and truth": ["Multiline", ["critic/gap$", "critic/w1$", "critic/w1_low", "truth/w1$"]],
         "losses": ["Multiline", ["critic/loss", "generator/loss", "critic/penalty"]],
-        "quality": ["Multiline", ["frechet/.*", "truth/.*"]],
+        "truth and floor": ["Multiline", ["truth/.*"]],
+        "Fréchet distance": ["Multiline", ["frechet/.*"]],
     }
 }
 """Charts of several figures (the tab Custom Scalars): how the names of the figures match."""
