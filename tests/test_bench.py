@@ -29,10 +29,9 @@ def test_each_critic_step_launches_as_many() -> None:
 
 
 def test_compiled_losses_launch_fewer() -> None:
-    small = ["training.batch_size=8", "generator.hidden=[4]", "critic.hidden=[4]"]
-    one, two = (load_config("normal_gp", [*small, f"training.n_critic={n}"]) for n in (1, 2))
-    assert 0 < compiled_launches(two) < launches(two)
-    assert 0 < compiled_launches(two) - compiled_launches(one) < launches(two) - launches(one)
+    """The products of both networks in six steps are among them, so there are 50 at least."""
+    config = load_config("normal_gp", ["training.batch_size=8", "generator.hidden=[4]", "critic.hidden=[4]"])
+    assert 50 < compiled_launches(config) < 0.7 * launches(config)
 
 
 def test_a_case_may_be_any_shipped_config() -> None:

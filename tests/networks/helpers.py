@@ -1,7 +1,6 @@
 """Laws that every kind of network has to keep, for the tests of each kind."""
 
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tests.training.helpers import leave_out_machine_code
 from wgan_cli.lipschitz import GradientPenalty
 from wgan_cli.networks import CriticSpec, GeneratorSpec, Latent
 from wgan_cli.networks.base import NetworkSpec
@@ -81,8 +81,8 @@ def check_penalty(spec: CriticSpec, shape: tuple[int, ...]) -> None:
 
 
 def check_compiles(spec: CriticSpec, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiled engine gives the gradients of an eager step. The last step, to machine code, is left out."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    """The compiled engine gives the gradients of an eager step, short of machine code."""
+    leave_out_machine_code(monkeypatch)
     torch.manual_seed(0)
     critic = spec.build(shape).double()  # a norm of a few values is not exact to float32's last digits
     if len(shape) == 3:  # as `Networks.to` does

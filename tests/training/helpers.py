@@ -1,8 +1,10 @@
 """Small configs and trainers that the tests of `wgan_cli/training`, and those that need a GPU, share."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -42,6 +44,11 @@ def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
         "mcshane": ("normal_gp", ("generator.hidden=[8]", "critic={kind: mcshane, anchors: 8}")),
     }[network]
     return load_config(name, [*SMALL, *changes, f"lipschitz={strategy}", *more])
+
+
+def leave_out_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has `torch.compile` trace as ever, but leave out its last and longest step."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
 def weights(trainer: Trainer) -> Tensor:

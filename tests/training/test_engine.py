@@ -12,7 +12,17 @@ import torch
 from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.training.helpers import CASES, CPU, ORTHOGONAL, STRATEGIES, apart, case, differing, weights
+from tests.training.helpers import (
+    CASES,
+    CPU,
+    ORTHOGONAL,
+    STRATEGIES,
+    apart,
+    case,
+    differing,
+    leave_out_machine_code,
+    weights,
+)
 from wgan_cli import optimizers
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError, WganError
@@ -166,8 +176,9 @@ def test_replayed_steps_are_eager_steps(network: str, strategy: str, made_up_mni
 
 @pytest.mark.usefixtures("graph_on_cpu", "in_float64")
 @pytest.mark.parametrize("network", ["mlp", "mcshane"])
-def test_compiled_replays_are_eager_steps(network: str, made_up_mnist: Path) -> None:
+def test_compiled_replays_are_eager_steps(network: str, made_up_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compiled is compiled once, in the warm-up, and a loaded state does not need it again."""
+    leave_out_machine_code(monkeypatch)
     strategy = "{kind: none}" if network == "mcshane" else STRATEGIES[0]
     eager, graph = (graph_case(network, strategy, made_up_mnist, engine) for engine in ("eager", "compiled_graph"))
     assert apart(eager, graph, iterations=1) < 1e-10

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.helpers import CPU, apart, case, differing, quick
+from tests.training.helpers import CPU, apart, case, differing, leave_out_machine_code, quick
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.training import threads
 from wgan_cli.training.distributed import ALONE
@@ -86,6 +86,7 @@ def spread(mnist: Path, tmp_path: Path) -> dict[str, Callable[[], RunConfig]]:
 def test_the_trainer_stays_as_it_was(
     name: str, made_up_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    leave_out_machine_code(monkeypatch)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     config = spread(made_up_mnist, tmp_path)[name]()
     timed, fresh = Trainer(config, CPU), Trainer(config, CPU)
