@@ -90,7 +90,7 @@ TRIALS: dict[str, list[str]] = {
         "generator={kind: conv, channels: [128, 64, 32], norm: batch}",
         "critic={kind: conv, channels: [64, 128]}",
         *(f"optimizer.{net}={{kind: rmsprop, lr: 2.0e-4}}" for net in ("generator", "critic")),
-        *("lipschitz.bound=0.01", "training.batch_size=64", "training.n_critic=5", "latent.dim=128"),
+        *("lipschitz={kind: clip, bound: 0.01}", "training.batch_size=64", "training.n_critic=5", "latent.dim=128"),
     ],
     "clip, bound 0.05": [*CLIP, "lipschitz.bound=0.05"],
     "clip, bound 0.1": [*CLIP, "lipschitz.bound=0.1"],
