@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.training.helpers import CPU, differing, quick
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError, ExitCode, WganError
-from wgan_cli.networks.base import in_batches, parameter_count
+from wgan_cli.networks.base import in_batches
 from wgan_cli.training.steps import Figures, Steps
 from wgan_cli.training.trainer import Trainer
 
@@ -147,8 +147,3 @@ def test_weights_that_are_not_finite_are_named(network: str, value: float) -> No
     with pytest.raises(WganError, match=rf"diverged: {network} weight .* is not finite at iteration 0") as caught:
         trainer.check_finite()
     assert caught.value.exit_code == ExitCode.DIVERGED
-
-
-def test_work_is_samples_times_parameters_of_the_larger_network() -> None:
-    trainer = Trainer(quick("normal_gp", "critic.hidden=[64]"), CPU)
-    assert trainer.work == 16 * parameter_count(trainer.networks.critic)
