@@ -5,4 +5,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/venv.sh
 source scripts/venv.sh
 bin=$(ensure_venv "[test]")
-"$bin/python" -m pytest -n 2 "$@"
+"$bin/python" -m pytest -n 2 --dist worksteal "$@"

@@ -18,7 +18,6 @@ ensure_venv() {
         "$python" -m venv "$root/.venv"
     fi
     # Editable, so that the two scripts share one environment and see the source as it stands.
-    # Not compiled: half a minute for modules of which most are never imported.
-    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -e "$root$extras" >&2
+    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$root$extras" >&2
     echo "$root/.venv/bin"
 }
