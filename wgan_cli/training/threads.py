@@ -14,7 +14,7 @@ from wgan_cli.training.distributed import World
 from wgan_cli.training.steps import backward
 from wgan_cli.training.trainer import Trainer
 
-BLOCKS, SECONDS = 3, 0.03
+ROUNDS, SECONDS = 4, 0.03
 """Each number of threads is timed by the fastest of so many blocks, which take about so many seconds each."""
 LONG = 0.5
 """An iteration that takes more seconds is timed once."""
@@ -57,19 +57,30 @@ def _rehearsal(trainer: Trainer) -> Iterator[None]:
 
 def fastest(iterate: Callable[[], object], most: int, world: World) -> int:
     """The first of 1, 2, 4, ... and `most` threads of which the next gains less than `GAIN` says."""
-    if most == 1:
-        return 1
-    torch.set_num_threads(1)
-    iterate()  # makes the optimizers' moments, and imports what they need
-    threads, took = 1, _seconds(iterate, world)
+    threads = 1
+    if most > 1:
+        torch.set_num_threads(1)
+        iterate()  # makes the optimizers' moments, and imports what they need
     while threads < most:
         more = min(2 * threads, most)
-        torch.set_num_threads(more)
-        takes = _seconds(iterate, world)
+        took, takes = _in_turn(iterate, (threads, more), world)
         if takes > GAIN * took:
             break
-        threads, took = more, takes
+        threads = more
     return threads
+
+
+def _in_turn(iterate: Callable[[], object], numbers: tuple[int, int], world: World) -> list[float]:
+    """The least time of an iteration with each number of threads, by blocks in turn: what disturbs one of them for a
+    moment disturbs both."""
+    best = [math.inf, math.inf]
+    for _ in range(ROUNDS):
+        for i, number in enumerate(numbers):
+            torch.set_num_threads(number)
+            best[i] = min(best[i], _seconds(iterate, world))
+        if max(best) > LONG:
+            break
+    return best
 
 
 def _seconds(iterate: Callable[[], object], world: World) -> float:
@@ -83,7 +94,4 @@ def _seconds(iterate: Callable[[], object], world: World) -> float:
         return world.on_first_rank(lambda: took)
 
     first = timed(1)
-    if first > LONG:
-        return first
-    count = math.ceil(SECONDS / first)
-    return min(first, *(timed(count) for _ in range(BLOCKS)))
+    return first if first > SECONDS else min(first, timed(math.ceil(SECONDS / first)))
