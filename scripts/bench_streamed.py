@@ -21,11 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import case_of, rate
+from bench import case_of, rate, tune_for
 
 from wgan_cli.config.load import load_config
-from wgan_cli.devices import tune_process
-from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 CASES = ("mnist_gp mlp", "mnist_gp conv")
@@ -79,8 +77,7 @@ def measured(case: str, path: str, resident: bool, seconds: float) -> dict[str, 
     name, changes = case_of(case)
     config = load_config(name, [*changes, data])
     trainer = Trainer(config, torch.device("cpu"))
-    tune_process(config.training.matmul)
-    torch.set_num_threads(pick_threads(trainer))
+    tune_for(trainer)
     rate(trainer.iterate, trainer.device, WARM_UP)
     return {
         "rate": rate(trainer.iterate, trainer.device, seconds),

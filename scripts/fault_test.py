@@ -93,7 +93,7 @@ class Faults:
     @property
     def iterations(self) -> int:
         """The number of iterations of a run that is disturbed `tries` times: enough to outlast them all."""
-        return 60 * self.tries + 60
+        return 100 * self.tries + 100
 
     def start(self, run: Path, iterations: int, *more: str, clock: float = 0) -> Process:
         return Process(_line(run, iterations, *more), self.folder / "errors", clock)

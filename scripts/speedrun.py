@@ -14,7 +14,7 @@ Rules:
 7. A run ends at the bar, or at the config's last iteration: then it has failed, and is told so.
 8. Seeds are 0, 1, 2, ...; each run is printed, none is dropped.
 9. A record names the machine, the threads, torch and the commit, all of which are printed.
-10. The peer is the textbook loop of `bench.py`, judged by the same rules, with the recipe of `--peer-config`.
+10. The peer is the textbook loop of `textbook.py`, judged by the same rules, with the recipe of `--peer-config`.
 """
 
 import argparse
@@ -28,18 +28,18 @@ from pathlib import Path
 
 import bench
 import torch
+from textbook import new_generator, textbook
 from torch import Tensor, nn
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import pick_device, set_precision, synchronise, tune_process
+from wgan_cli.devices import pick_device, set_precision, synchronise
 from wgan_cli.errors import BadInputError
 from wgan_cli.measures.classifier import trained_classifier
 from wgan_cli.measures.fidelity import frechet
 from wgan_cli.networks.base import in_batches
-from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 FIRST_SEED, SAMPLES = 1_000_000, 10_000
@@ -116,8 +116,7 @@ def run(
 
 def of_wgan(config: RunConfig, device: torch.device, options: argparse.Namespace) -> float | None:
     trainer = Trainer(config, device)
-    tune_process(config.training.matmul)
-    torch.set_num_threads(pick_threads(trainer))
+    bench.tune_for(trainer)
     judge = new_judge(trainer.dataset, config, device)
     print(f"wgan, seed {config.seed}, judge {judge.checksum}")
     return run(iterating(trainer), lambda: trainer.networks.sampler, config, judge, options)
@@ -128,8 +127,8 @@ def of_textbook(config: RunConfig, device: torch.device, options: argparse.Names
     judge = new_judge(config.load_data(device), config, device)
     torch.manual_seed(config.seed)
     print(f"textbook, seed {config.seed}, judge {judge.checksum}")
-    generator = bench.new_generator(config, device)
-    return run(bench.textbook(config, device, generator), lambda: generator, config, judge, options)
+    generator = new_generator(config, device)
+    return run(textbook(config, device, generator), lambda: generator, config, judge, options)
 
 
 def told(who: str, found: list[float | None], bar: float) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench import CASES, machine, rate, unpack
+from bench import CASES, machine, rate, tune_for, unpack
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -31,8 +31,6 @@ from torch.utils.flop_counter import flop_registry
 
 from wgan_cli.config.load import load_config
 from wgan_cli.data.mnist import Mnist
-from wgan_cli.devices import tune_process
-from wgan_cli.training.threads import pick_threads
 from wgan_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -109,8 +107,7 @@ def empty() -> float:
 def row(case: str, more: list[str]) -> str:
     name, changes = CASES[case]
     trainer = Trainer(load_config(name, [*changes, *more, "training.engine=eager"]), CPU)
-    tune_process(trainer.config.training.matmul)
-    torch.set_num_threads(pick_threads(trainer))
+    tune_for(trainer)
     total = 1 / rate(trainer.iterate, CPU, 3.0)
     found, operations = parts(trainer)
     found["rest"] = total - sum(found.values())

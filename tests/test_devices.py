@@ -78,11 +78,14 @@ def test_a_device_that_is_not_here_is_refused_by_its_name(name: str, reason: str
 
 
 def test_a_system_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    asked: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: asked.append(name) or object())
+    monkeypatch.setattr("sys.platform", "linux")
     tune_process("highest")
+    assert asked == [None]
     monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr(ctypes, "CDLL", None)  # not even looked for
     tune_process("highest")
+    assert asked == [None]  # not even looked for
 
 
 def test_products_are_as_exact_as_the_config_says() -> None:

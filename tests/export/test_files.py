@@ -106,9 +106,8 @@ def test_the_file_that_is_read_is_not_written(wgan: Wgan, run: Path) -> None:
 
 
 def test_links_in_a_circle_are_no_run(wgan: Wgan) -> None:
-    pytest.importorskip("safetensors")
     Path("loop").symlink_to("loop")
-    done = wgan("export", "loop", "--out", "g.safetensors")
+    done = wgan("export", "loop", "--out", "g.pt2")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "loop: " in done.err
 

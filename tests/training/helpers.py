@@ -47,7 +47,7 @@ def case(network: str, strategy: str, mnist: Path, *more: str) -> RunConfig:
 
 
 def leave_out_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has `torch.compile` trace as ever, but leave out its last and longest step."""
+    """Makes `torch.compile` trace and differentiate, but generate no machine code, which takes the longest."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 

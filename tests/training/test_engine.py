@@ -93,8 +93,8 @@ class GraphOnCpu(GraphEngine):
         return Replay(iteration, self.outcome), self.outcome
 
 
-class CompiledGraphOnCpu(CompileEngine, GraphOnCpu):
-    """As `GraphOnCpu`, for `CompiledGraphEngine`."""
+class CompiledGraphOnCpu(GraphOnCpu, CompiledGraphEngine):
+    """As `GraphOnCpu`, with the compiled gradients of `CompiledGraphEngine`."""
 
 
 @pytest.fixture
@@ -193,14 +193,6 @@ def test_compiled_replays_are_eager_steps(network: str, made_up_mnist: Path, mon
     assert graph.engine.captures == 2
     assert graph.engine._compiled == compiled
     assert (weights(eager) - weights(graph)).norm() < 1e-10 * weights(eager).norm()
-
-
-def test_the_compiled_graph_is_both_engines() -> None:
-    """`CompiledGraphOnCpu` stands for it: the one's gradients, the other's execution and optimizers."""
-    assert CompiledGraphEngine.differentiate is CompileEngine.differentiate
-    for name in ("execute", "reset", "warm_up", "capture"):
-        assert getattr(CompiledGraphEngine, name) is getattr(GraphEngine, name)
-    assert CompiledGraphEngine.capturable
 
 
 @pytest.mark.usefixtures("graph_on_cpu")

@@ -59,6 +59,16 @@ def test_large_samples_are_shown_by_few(name: str, features: int, shown: int, mo
     assert counts == [shown]
 
 
+def test_large_samples_are_held_out_by_few(made_up_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reporter, "KEPT", 10 * 28 * 28)
+    trainer = Trainer(quick("normal_gp", f"data={{kind: mnist, root: {made_up_mnist}}}"), CPU)
+    counts: list[int] = []
+    give = trainer.dataset.heldout_pairs
+    monkeypatch.setattr(type(trainer.dataset), "heldout_pairs", lambda _, count: counts.append(count) or give(count))
+    assert "critic/gap_heldout" in Reporter(trainer).figures(trainer.iterate())
+    assert counts == [10]
+
+
 def test_samples_are_generated_once_an_iteration() -> None:
     trainer = Trainer(quick(), CPU)
     reporter = Reporter(trainer)

@@ -47,6 +47,11 @@ class TrainingSpec(Spec):
         """Whether the engine can execute networks that update buffers or draw random numbers in a forward pass."""
         return self.engine not in ("compile", "compiled_graph")
 
+    @property
+    def engine_captures(self) -> bool:
+        """Whether the engine replays a captured iteration, in which nothing may depend on a value."""
+        return self.engine in ("graph", "compiled_graph")
+
 
 class OutputSpec(Spec):
     """How often a run writes figures, grids and checkpoints, in iterations."""
@@ -175,9 +180,9 @@ class RunConfig(Spec):
             )
         if batch == 1 and (self.generator.mixes_samples or self.critic.mixes_samples):
             yield ("training", "batch_size"), "a norm over the batch needs at least 2 samples in it"
-        engine = self.training.engine
-        if engine in ("graph", "compiled_graph") and not self.lipschitz.is_capturable:
-            what = f"{self.lipschitz.kind} can't be captured by training.engine: {engine}; use eager or compile"
+        if self.training.engine_captures and not self.lipschitz.is_capturable:
+            engine = f"training.engine: {self.training.engine}"
+            what = f"{self.lipschitz.kind} can't be captured by {engine}; use eager or compile"
             yield ("lipschitz", "kind"), what
         if not self.training.engine_holds_state:
             yield from self._engine_faults()

@@ -27,19 +27,20 @@ def pick_threads(trainer: Trainer, previous: int | None = None) -> int:
     """The number of CPU threads with which the trainer's iterations are fast. The trainer stays as it was.
 
     All threads wait for the slowest one: if one of two cores is busy, two threads take 3.5 times as long as on free
-    cores, and one thread takes 1.5 times as long. So does a thread too many where a step is small. $OMP_NUM_THREADS
-    overrides the choice. A resumed run keeps its first number of threads (`previous`), because another number splits
-    sums differently and changes their last bits. All ranks take the number that is the fastest on the first one.
+    cores, and one thread takes 1.5 times as long. Where a step is small, threads wait for each other more than they
+    compute. $OMP_NUM_THREADS overrides the choice. A resumed run keeps its first number of threads (`previous`),
+    because another number splits sums differently and changes their last bits. The first rank decides for all.
     """
-    most, world = torch.get_num_threads(), trainer.world
-    if "OMP_NUM_THREADS" in os.environ:
-        return most
+    world, own = trainer.world, torch.get_num_threads()
+    is_given, most = world.on_first_rank(lambda: ("OMP_NUM_THREADS" in os.environ, own))
+    if is_given:
+        return own
     if previous is not None:
         return previous
-    if trainer.device.type != "cpu":
-        return most
+    if trainer.device.type != "cpu" or most == 1:
+        return own
     with _rehearsal(trainer):
-        return fastest(trainer.iterate, world.on_first_rank(lambda: most), world)
+        return fastest(trainer.iterate, most, world)
 
 
 @contextmanager
@@ -58,9 +59,8 @@ def _rehearsal(trainer: Trainer) -> Iterator[None]:
 def fastest(iterate: Callable[[], object], most: int, world: World) -> int:
     """The first of 1, 2, 4, ... and `most` threads of which the next gains less than `GAIN` says."""
     threads = 1
-    if most > 1:
-        torch.set_num_threads(1)
-        iterate()  # makes the optimizers' moments, and imports what they need
+    torch.set_num_threads(threads)
+    iterate()  # makes the optimizers' moments, and imports what they need
     while threads < most:
         more = min(2 * threads, most)
         took, takes = _in_turn(iterate, (threads, more), world)
