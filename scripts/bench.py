@@ -82,11 +82,11 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
     first = time.time() - started
     for _ in range(5):  # a graph is captured, kernels are compiled, caches are warm
         step()
-    peaks = [] if who == "textbook" else [peak(device, torch.float32), peak(device, torch.bfloat16)]
+    # A CPU without bfloat16 takes minutes for such a product, so its peak is measured only for who computes in it.
+    types = [] if who == "textbook" else sorted({"float32", config.training.precision})
+    before = [peak(device, getattr(torch, name)) for name in types]
     per_second = rate(step, device, seconds)
-    if peaks:
-        again = peak(device, torch.float32), peak(device, torch.bfloat16)
-        peaks = [statistics.mean(pair) for pair in zip(peaks, again, strict=True)]
+    after = [peak(device, getattr(torch, name)) for name in types]
     figures = {"iterations_per_second": per_second, "first_iteration_s": first}
     figures["tf32_products"] = float(torch.get_float32_matmul_precision() != "highest")
     figures["tf32_convolutions"] = float(torch.backends.cudnn.allow_tf32)
@@ -95,9 +95,8 @@ def measured(config: RunConfig, who: str, device: torch.device, seconds: float, 
         figures["peak_memory_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
     else:
         figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    if peaks:
-        figures |= {"float32_peak_gflops": peaks[0], "bfloat16_peak_gflops": peaks[1]}
-    return figures
+    peaks = (statistics.mean(pair) for pair in zip(before, after, strict=True))
+    return figures | {f"{name}_peak_gflops": found for name, found in zip(types, peaks, strict=True)}
 
 
 def tune_for(trainer: Trainer) -> None:
@@ -196,7 +195,7 @@ def compared(case: str, more: list[str], device: str, pairs: int, seconds: float
         "images_per_second": ours["iterations_per_second"] * images,
         "gflop_per_iteration": work,
     }
-    for dtype in ("float32", "bfloat16"):
+    for dtype in sorted({"float32", config.training.precision}):
         figures[f"share_of_{dtype}_peak"] = statistics.median(
             result["iterations_per_second"] * work / result[f"{dtype}_peak_gflops"] for result in found["wgan"]
         )
