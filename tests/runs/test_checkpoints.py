@@ -2,7 +2,8 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,21 @@ def folder(empty: Path) -> Path:
     return empty
 
 
+@pytest.fixture
+def thread() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as opened:
+        yield opened
+
+
 def save(writer: CheckpointWriter, state: dict, *steps: int) -> None:
     for step in steps:
         writer.save(state, step, before=lambda: None)
 
 
-def test_the_newest_few_checkpoints_are_kept(folder: Path, config: RunConfig) -> None:
-    writer = CheckpointWriter(folder, config)
+def test_the_newest_few_checkpoints_are_kept(folder: Path, config: RunConfig, thread: Executor) -> None:
+    writer = CheckpointWriter(folder, config, thread)
     save(writer, {}, 5, 10, 1000, 20000)
-    writer.close()
+    writer.wait()
     assert [path.name for path in checkpoints(folder)] == ["000020000.pt", "000001000.pt"]
 
 
@@ -53,15 +60,15 @@ def test_a_checkpoint_describes_itself(run: Path, config: RunConfig) -> None:
     assert find_checkpoint(str(run / "checkpoints" / "000000001.pt"))["step"] == 1
 
 
-def test_a_checkpoint_holds_the_state_at_the_call(folder: Path) -> None:
+def test_a_checkpoint_holds_the_state_at_the_call(folder: Path, thread: Executor) -> None:
     """Training goes on while the file is written."""
-    writer = CheckpointWriter(folder, load_config("normal_gp", ["output.keep=9"]))
+    writer = CheckpointWriter(folder, load_config("normal_gp", ["output.keep=9"]), thread)
     weights, nested = torch.zeros(1000), [torch.zeros(3), {"n": 1}]
     for step in range(1, 6):
         save(writer, {"weights": weights, "nested": nested}, step)
         weights += 1
         nested[0] += 1
-    writer.close()
+    writer.wait()
     assert len(checkpoints(folder)) == 5
     for path in checkpoints(folder):
         state = read_checkpoint(path)
@@ -70,20 +77,21 @@ def test_a_checkpoint_holds_the_state_at_the_call(folder: Path) -> None:
         assert state["nested"][1] == {"n": 1}
 
 
-def test_saving_does_not_wait_for_the_disk(folder: Path, config: RunConfig) -> None:
-    writer, disk = CheckpointWriter(folder, config), threading.Event()
+def test_saving_does_not_wait_for_the_disk(folder: Path, config: RunConfig, thread: Executor) -> None:
+    writer, disk = CheckpointWriter(folder, config, thread), threading.Event()
     writer.save({}, 1, before=lambda: disk.wait(60) and None)
     writer.check()
     assert checkpoints(folder) == []
     disk.set()
     writer.wait()
     assert [path.name for path in checkpoints(folder)] == ["000000001.pt"]
-    writer.close()
 
 
-@pytest.mark.parametrize("then", ["check", "save", "wait", "close"])
-def test_a_failed_checkpoint_is_raised_by_the_next_call(folder: Path, config: RunConfig, then: str) -> None:
-    writer = CheckpointWriter(folder, config)
+@pytest.mark.parametrize("then", ["check", "save", "wait"])
+def test_a_failed_checkpoint_is_raised_by_the_next_call(
+    folder: Path, config: RunConfig, thread: Executor, then: str
+) -> None:
+    writer = CheckpointWriter(folder, config, thread)
     save(writer, {"weights": torch.ones(3)}, 1)
     writer.wait()
     failed = threading.Event()
@@ -98,11 +106,9 @@ def test_a_failed_checkpoint_is_raised_by_the_next_call(folder: Path, config: Ru
         "check": lambda: [writer.check() or time.sleep(0.01) for _ in range(1000)],  # until the thread has ended
         "save": lambda: save(writer, {}, 3),
         "wait": writer.wait,
-        "close": writer.close,
     }
     with pytest.raises(OSError, match="No space left"):
         calls[then]()
-    writer.close()
     assert find_checkpoint(str(folder))["step"] == 1
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,12 +17,14 @@ from PIL import Image
 from tests.helpers import metrics
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.runs import folder
 from wgan_cli.runs.checkpoints import checkpoints, find_checkpoint
 from wgan_cli.runs.folder import RunFolder, claimed
 
 CPU = torch.device("cpu")
+GREY = np.full((4, 5, 3), 128, np.uint8)
 
 
 def shown(run: Path) -> Any:
@@ -136,7 +140,7 @@ def test_figures_go_to_the_file_and_to_tensorboard(empty: Path, config: RunConfi
     with RunFolder(empty, config, 0, CPU) as opened:
         for step in (1, 2, 3):
             opened.scalars({"critic/gap": step / 2}, step)
-        opened.picture(torch.zeros(4, 5, 3, dtype=torch.uint8).numpy(), 3)
+        opened.picture(lambda: GREY, 3)
     with RunFolder(empty, config, 1, CPU) as again:  # goes on after step 1: later figures are removed
         again.scalars({"critic/gap": 7.0}, 2)
     assert metrics(empty) == [{"step": 1, "critic/gap": 0.5}, {"step": 2, "critic/gap": 7.0}]
@@ -147,12 +151,50 @@ def test_figures_go_to_the_file_and_to_tensorboard(empty: Path, config: RunConfi
 def test_a_run_that_begins_anew_has_its_first_grid_once(empty: Path, config: RunConfig) -> None:
     for grey in (10, 20):  # killed before its first checkpoint, and begun again
         with RunFolder(empty, config, 0, CPU) as opened:
-            opened.picture(torch.full((4, 5, 3), grey, dtype=torch.uint8).numpy(), 0)
+            opened.picture(torch.full((4, 5, 3), grey, dtype=torch.uint8).numpy, 0)
     with RunFolder(empty, config, 3, CPU) as again:  # goes on after step 3, and keeps it
         again.scalars({"critic/gap": 1.0}, 4)
     (image,) = shown(empty).Images("samples")
     assert image.step == 0
     assert Image.open(io.BytesIO(image.encoded_image_string)).getpixel((0, 0)) == (20, 20, 20)
+
+
+def test_a_run_does_not_wait_for_a_grid_but_its_checkpoint_does(empty: Path, config: RunConfig) -> None:
+    go_on = threading.Event()
+
+    def draw() -> Pixels:
+        assert go_on.wait(60)
+        return GREY
+
+    with RunFolder(empty, config, 0, CPU) as opened:
+        opened.picture(draw, 1)
+        opened.checkpoint({}, 1)
+        opened.scalars({"critic/gap": 1.0}, 2)
+        assert not list(empty.rglob("*.png")) + checkpoints(empty)
+        go_on.set()
+    assert (empty / "samples" / "000000001.png").is_file()
+    assert len(checkpoints(empty)) == 1
+
+
+@pytest.mark.parametrize("then", ["picture", "scalars", "exit"])
+def test_a_grid_that_can_not_be_written_is_raised_by_the_next_call(empty: Path, config: RunConfig, then: str) -> None:
+    def full() -> Pixels:
+        raise OSError(28, "No space left on device")
+
+    calls: dict[str, Callable[[RunFolder], object]] = {
+        "picture": lambda opened: opened.picture(lambda: GREY, 2),
+        "scalars": lambda opened: [opened.scalars({}, 2) or time.sleep(0.01) for _ in range(1000)],  # until it is drawn
+        "exit": lambda _: None,
+    }
+
+    def fill_disk() -> None:
+        with RunFolder(empty, config, 0, CPU) as opened:
+            opened.picture(full, 1)
+            calls[then](opened)
+
+    with pytest.raises(OSError, match="No space left"):
+        fill_disk()
+    assert json.loads((empty / "status.json").read_text())["state"] == "stopped"
 
 
 @pytest.mark.parametrize("back", [0, 10_000])

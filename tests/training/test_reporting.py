@@ -77,7 +77,7 @@ def test_samples_are_generated_once_an_iteration() -> None:
     for iteration in (1, 2):
         outcome = trainer.iterate()
         reporter.figures(outcome)
-        reporter.picture()
+        reporter.drawing()()
         reporter.truth()
         judge = Judge(trainer)
         assert sum(drawn) == iteration * (Reporter.VALUES + judge.few + 2 * judge.many)
@@ -100,7 +100,7 @@ def test_the_grid_shows_the_samples_of_seeds(made_up_mnist: Path) -> None:
     reporter = Reporter(trainer)
     latents = trainer.config.latent.from_seeds([0, 5])
     torch.testing.assert_close(reporter.samples()[[0, 5]], trainer.networks.sampler.eval()(latents))
-    assert reporter.picture().dtype.name == "uint8"
+    assert reporter.drawing()().dtype.name == "uint8"
 
 
 @pytest.mark.parametrize("name", ["normal_gp", "normal512_clip"])
@@ -110,7 +110,7 @@ def test_reports_never_change_training(name: str) -> None:
     before = copy.deepcopy(trainer.state_dict())
     reporter = Reporter(trainer)
     reporter.figures(outcome)
-    reporter.picture()
+    reporter.drawing()()
     reporter.truth()
     assert differing(trainer.state_dict(), before) == []
     assert trainer.networks.critic.training

@@ -21,7 +21,7 @@ from wgan_cli.measures.memorisation import Nearest, memorisation
 from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.measures.statistic import Figures, Statistic, beside_floor, of_samples
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene
+from wgan_cli.plots.samples import Scene, Surface
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
 from wgan_cli.transport.line import random_directions
@@ -126,8 +126,9 @@ def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
     dataset = loaded.dataset
     real = dataset.whole(num, torch.Generator().manual_seed(seed), heldout=True)
     samples = loaded.sample(range(seed, seed + len(real)))
-    critic = loaded.critic if loaded.conditions is None else None  # its surface depends on the condition
-    return Scene(samples, loaded.config.data, loaded.decode, real, critic)
+    has_surface = loaded.config.data.view == "plane" and loaded.conditions is None  # it depends on the condition
+    surface = Surface.around(real, loaded.critic) if has_surface else None
+    return Scene(samples, loaded.config.data, loaded.decode, real, surface)
 
 
 def _pairs(dataset: Dataset, count: int, generator: torch.Generator, *, heldout: bool) -> tuple[Tensor, Tensor | None]:

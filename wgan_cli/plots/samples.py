@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,42 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Extent = tuple[float, float, float, float]
+"""The left, right, lower and upper end of a part of the plane."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A critic in the plane: its scores (H, W), from the lower left on, and its slopes (N, 2) at points (N, 2)."""
+
+    extent: Extent
+    scores: Array
+    points: Array
+    slopes: Array
+
+    @classmethod
+    def around(cls, samples: Tensor, critic: Critic) -> "Surface":
+        """Where samples (N, 2) are, and a quarter beyond."""
+        extent = _extent(samples.cpu().numpy())
+        fine, coarse = (_mesh(extent, count).to(samples) for count in (60, 15))
+        with torch.no_grad():
+            scores = critic(fine).reshape(60, 60)
+        coarse.requires_grad_()
+        with torch.enable_grad():
+            (slopes,) = torch.autograd.grad(critic(coarse).sum(), coarse)
+        return cls(extent, *(tensor.detach().cpu().numpy() for tensor in (scores, coarse, slopes)))
+
+
 @dataclass(frozen=True)
 class Scene:
-    """What a picture of samples shows. `decode` gives the user's units; real samples and the critic may be missing."""
+    """What a picture of samples shows. `decode` gives the user's units; real samples and the critic's surface, which
+    only points in the plane have, may be missing."""
 
     samples: Tensor
     data: DataSpec
     decode: Callable[[Tensor], Array]
     real: Tensor | None = None
-    critic: Critic | None = None
+    surface: Surface | None = None
     columns: int | None = None
     """Of a grid of images; None for a near-square one."""
     is_real: bool = False
@@ -50,10 +77,23 @@ class Scene:
 
 def picture(scene: Scene) -> Pixels:
     """The samples as one picture (H, W, C), in the view that suits their data."""
+    return drawing(scene)()
+
+
+def drawing(scene: Scene) -> Callable[[], Pixels]:
+    """What draws `picture(scene)`, on any thread and at any time: it needs no device and no network any more."""
     if scene.data.view == "images":
-        samples = image_grid(scene.samples[:MOST_IMAGES] if scene.real is not None else scene.samples, scene.columns)
-        return samples if scene.real is None else _beside(samples, image_grid(scene.real[:MOST_IMAGES], scene.columns))
-    return rendered(_VIEWS[scene.data.view](scene))
+        pixels = _images(scene)
+        return lambda: pixels
+    real = None if scene.real is None else scene.real.cpu()
+    on_cpu = replace(scene, samples=scene.samples.cpu(), real=real)
+    return lambda: rendered(_VIEWS[scene.data.view](on_cpu))
+
+
+def _images(scene: Scene) -> Pixels:
+    if scene.real is None:
+        return image_grid(scene.samples, scene.columns)
+    return _beside(*(image_grid(side[:MOST_IMAGES], scene.columns) for side in (scene.samples, scene.real)))
 
 
 MOST_IMAGES = 100
@@ -226,18 +266,15 @@ def plane_figure(scene: Scene) -> "Figure":
     from matplotlib.figure import Figure
 
     sides = scene.sides(2500)[::-1]
-    panels = len(sides) + (scene.critic is not None)
+    panels = len(sides) + (scene.surface is not None)
     figure = Figure(figsize=(4 * panels, 4), dpi=100, layout="constrained")
     all_axes = figure.subplots(1, panels, squeeze=False)[0]
-    reference = sides[0][2]
-    low, high = reference.min(0), reference.max(0)
-    margin = 0.25 * (high - low).max() + 1e-3
-    extent = (low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin)
+    extent = scene.surface.extent if scene.surface else _extent(sides[0][2])
     for axes, (name, colour, values) in zip(all_axes, sides, strict=False):
         axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=2, alpha=0.5)
         axes.set_title(name, fontsize=10)
-    if scene.critic is not None:
-        _draw_critic(all_axes[-1], scene.critic, scene.samples.device, extent)
+    if scene.surface is not None:
+        _draw_surface(all_axes[-1], scene.surface)
     for axes in all_axes:
         axes.set_xlim(extent[:2])
         axes.set_ylim(extent[2:])
@@ -245,23 +282,23 @@ def plane_figure(scene: Scene) -> "Figure":
     return figure
 
 
-def _draw_critic(axes: Any, critic: Critic, device: torch.device, extent: tuple[float, float, float, float]) -> None:
+def _extent(points: Array) -> Extent:
+    """Where points (N, 2) are, and a quarter beyond."""
+    low, high = points.min(0), points.max(0)
+    margin = 0.25 * (high - low).max() + 1e-3
+    return low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin
+
+
+def _draw_surface(axes: Any, surface: Surface) -> None:
     """The critic's scores as colours, and the direction in which they rise as arrows."""
-    fine, coarse = (_mesh(extent, count, device) for count in (60, 15))
-    with torch.no_grad():
-        scores = critic(fine).reshape(60, 60).cpu().numpy()
-    axes.imshow(scores, extent=extent, origin="lower", cmap="viridis", interpolation="bilinear")
-    coarse.requires_grad_()
-    with torch.enable_grad():
-        (slopes,) = torch.autograd.grad(critic(coarse).sum(), coarse)
-    (x, y), (u, v) = (tensor.detach().cpu().numpy().T for tensor in (coarse, slopes))
-    axes.quiver(x, y, u, v, color="white", angles="xy", width=0.004)
+    axes.imshow(surface.scores, extent=surface.extent, origin="lower", cmap="viridis", interpolation="bilinear")
+    axes.quiver(*surface.points.T, *surface.slopes.T, color="white", angles="xy", width=0.004)
     axes.set_title("critic's score and slope", fontsize=10)
 
 
-def _mesh(extent: tuple[float, float, float, float], count: int, device: torch.device) -> Tensor:
+def _mesh(extent: Extent, count: int) -> Tensor:
     x, y = torch.linspace(*extent[:2], count), torch.linspace(*extent[2:], count)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2).to(device)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
 
 _VIEWS: dict[str, Callable[[Scene], "Figure"]] = {

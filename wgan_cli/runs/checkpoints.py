@@ -12,7 +12,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,10 @@ def numbered(folder: Path, ending: str) -> dict[int, Path]:
 
 
 class CheckpointWriter:
-    """Writes checkpoints on its own thread, one at a time, while training continues."""
+    """Writes checkpoints on another thread, one at a time, while training continues."""
 
-    def __init__(self, run: Path, config: RunConfig) -> None:
-        self._run, self._config = run, config
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+    def __init__(self, run: Path, config: RunConfig, thread: Executor) -> None:
+        self._run, self._config, self._thread = run, config, thread
         self._writing: Future[None] | None = None
 
     def save(self, state: Mapping[str, Any], step: int, before: Callable[[], None], *, best: bool = False) -> None:
@@ -73,13 +72,6 @@ class CheckpointWriter:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-
-    def close(self) -> None:
-        """Waits as `wait` does, and ends the thread."""
-        try:
-            self.wait()
-        finally:
-            self._thread.shutdown()
 
     def _write(self, state: Mapping[str, Any], names: Sequence[str], before: Callable[[], None]) -> None:
         before()

@@ -11,7 +11,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -53,7 +54,10 @@ class RunFolder:
         self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
         self._lines = (path / "log.txt").open("a", encoding="utf-8")
         self._trackers = open_trackers(path, config, step)
-        self._writer = CheckpointWriter(path, config)
+        # Grids and checkpoints are written in turn, behind training: a checkpoint's grids are there before it is.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="run folder")
+        self._writer = CheckpointWriter(path, config, self._thread)
+        self._drawing: Future[None] | None = None
         self._write_status("running")
 
     def __enter__(self) -> Self:
@@ -64,9 +68,10 @@ class RunFolder:
         diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
         state: State = "finished" if error is None else "diverged" if diverged else "stopped"
         faults: list[OSError] = []
-        for part in (self._writer, self._metrics, self._lines):
+        for close in (self._wait_for_picture, self._writer.wait, self._metrics.close, self._lines.close):
             with _kept(faults):
-                part.close()
+                close()
+        self._thread.shutdown()
         for tracker in self._trackers:  # each, whatever fails before it: MLflow must not show an ended run as running
             with _kept(faults):
                 tracker.close("stopped" if faults else state)
@@ -83,6 +88,8 @@ class RunFolder:
     def scalars(self, figures: Mapping[str, float], step: int) -> None:
         """Writes the figures as one line of metrics.jsonl, and for the trackers."""
         self._writer.check()
+        if self._drawing is not None and self._drawing.done():
+            self._wait_for_picture()
         self._step = step
         self._metrics.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
         self._metrics.flush()
@@ -94,12 +101,25 @@ class RunFolder:
         self._lines.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         self._lines.flush()
 
-    def picture(self, pixels: Pixels, step: int) -> None:
-        """Writes the grid as a PNG, and for the trackers."""
+    def picture(self, draw: Callable[[], Pixels], step: int) -> None:
+        """Draws the grid on another thread, and writes it as a PNG, and for the trackers.
+
+        Waits until an earlier one is written. If writing fails, a later call, or the exit, raises the `OSError`.
+        """
         self._step = step
+        self._wait_for_picture()
+        self._drawing = self._thread.submit(self._draw, draw, step)
+
+    def _draw(self, draw: Callable[[], Pixels], step: int) -> None:
+        pixels = draw()
         write_png(self.path / "samples" / f"{step:09d}.png", pixels)
         for tracker in self._trackers:
             tracker.picture(pixels, step)
+
+    def _wait_for_picture(self) -> None:
+        drawing, self._drawing = self._drawing, None
+        if drawing is not None:
+            drawing.result()
 
     def checkpoint(self, state: Mapping[str, Any], step: int, *, best: bool = False) -> None:
         """Writes `state` on another thread as the newest checkpoint, and as the best one too.

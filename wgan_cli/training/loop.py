@@ -153,7 +153,7 @@ def train(
     with bar:
         if run is not None and trainer.step == 0:
             with reporter.watch.paused():
-                run.picture(reporter.picture(), 0)  # of the untrained generator, for pictures through time
+                run.picture(reporter.drawing(), 0)  # of the untrained generator, for pictures through time
         while trainer.step < last:
             outcome = trainer.iterate()
             bar.update()
@@ -200,7 +200,7 @@ def _tell(line: str, run: RunFolder, *, on_stderr: bool) -> None:
 def _grid(reporter: Reporter, run: RunFolder, step: int, progress: Progress) -> dict[str, float]:
     """Draws the grid of an iteration. Returns its figures, and adds what samples are judged by to `progress`."""
     figures = reporter.truth()
-    run.picture(reporter.picture(), step)
+    run.picture(reporter.drawing(), step)
     score = Reporter.score(figures)
     if score is not None:
         progress.add(step, score)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,7 @@ from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.devices import synchronise
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.samples import Scene, Surface, drawing
 from wgan_cli.training.engine import Outcome
 from wgan_cli.training.fidelity import Fidelity
 from wgan_cli.training.judge import Judge
@@ -90,20 +90,29 @@ class Reporter:
         latents = self._trainer.config.latent.from_seeds(range(self.COLUMNS)).repeat(len(conditions.names), 1)
         return torch.cat([latents, conditions.encode(classes)], 1).to(self._trainer.device)
 
-    def picture(self) -> Pixels:
-        """The grid of this iteration: one row a class, where samples are asked for by class."""
+    def drawing(self) -> Callable[[], Pixels]:
+        """What draws the grid of this iteration, also while training goes on."""
+        return drawing(self._scene())
+
+    def _scene(self) -> Scene:
+        """One row a class, where samples are asked for by class."""
         trainer, data = self._trainer, self._trainer.config.data
         if self._grid is not None:
             samples = in_batches(trainer.networks.sampler, self._grid)
-            return picture(Scene(samples, data, self._decode, columns=self.COLUMNS))
+            return Scene(samples, data, self._decode, columns=self.COLUMNS)
         samples = self.samples()[: self.GRID if data.is_image else None]
-        if trainer.conditions is not None:  # the critic's surface depends on the condition
+        if trainer.conditions is not None:
             condition = self._inputs[: len(samples), trainer.config.latent.dim :]
-            samples = trainer.config.joined(samples, condition)
-            return picture(Scene(samples, data, self._decode, self._real))
-        critic = trainer.networks.critic.eval()
+            return Scene(trainer.config.joined(samples, condition), data, self._decode, self._real)
+        return Scene(samples, data, self._decode, self._real, self._surface())
+
+    def _surface(self) -> Surface | None:
+        """The critic's, in the plane. Where samples have conditions, it would be another for each."""
+        if self._trainer.config.data.view != "plane" or self._real is None:
+            return None
+        critic = self._trainer.networks.critic.eval()
         try:
-            return picture(Scene(samples, data, self._decode, self._real, critic))
+            return Surface.around(self._real, critic)
         finally:
             critic.train()
 
