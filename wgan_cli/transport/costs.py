@@ -16,6 +16,19 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def quick_distances(x: Tensor, y: Tensor) -> Tensor:
+    """`distances` (n, m) of points (n, D) and (m, D) in float64, by ‖x‖² + ‖y‖² − 2xy: many times as fast for long
+    points, with a relative error below 1e-7. By differences where points are so near that the error would be larger."""
+    centre = (x.mean(0) + y.mean(0)) / 2
+    x_centred, y_centred = x - centre, y - centre
+    squares = [points.square().sum(1) for points in (x_centred, y_centred)]
+    squared = torch.addmm(squares[0][:, None] + squares[1], x_centred, y_centred.T, alpha=-2)
+    nearest, largest = squared.min(), max(square.max() for square in squares)
+    if not squared.isfinite().all() or nearest <= 1e-8 * largest:
+        return distances(x, y)
+    return squared.sqrt_()
+
+
 def in_pieces(points: Tensor, others: int) -> tuple[Tensor, ...]:
     """Points (N, ...) in parts with `PIECE` distances to so many other points, or fewer."""
     return points.split(max(1, PIECE // others))

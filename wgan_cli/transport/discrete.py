@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.transport.checks import check_memory, check_order, check_problem
-from wgan_cli.transport.costs import distances, masses, power_mean
+from wgan_cli.transport.costs import masses, power_mean, quick_distances
 
 # The limit of pivots of the network simplex. Clouds that fit in memory need far fewer.
 SIMPLEX_ITERATIONS = 100_000_000
@@ -36,9 +36,9 @@ def exact_wasserstein(
     found = []
     for problem in range(len(x_flat)):
         i, j, mass = _optimal_pairs(x_flat[problem], y_flat[problem], x_mass[problem], y_mass[problem], p)
-        lengths = torch.linalg.vector_norm((x_flat[problem, i] - y_flat[problem, j]).double(), dim=-1)
-        found.append(power_mean(lengths, mass, p))
-    return torch.stack(found).reshape(batch).to(x.dtype)
+        differences = (x_flat[problem, i] - y_flat[problem, j]).cpu().double()  # in this order: MPS has no float64
+        found.append(power_mean(torch.linalg.vector_norm(differences, dim=-1), mass, p))
+    return torch.stack(found).reshape(batch).to(x)
 
 
 def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
@@ -49,11 +49,12 @@ def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
         raise ValueError("x and y must be one problem, (n, D) and (m, D), to have one plan")
     check_memory("exact_plan", SIMPLEX_MATRICES * 8 * len(x) * len(y), torch.device("cpu"))
     i, j, mass = _optimal_pairs(x, y, masses(None, x, batch), masses(None, y, batch), p)
-    return x.new_zeros(len(x), len(y)).index_put((i, j), mass.to(x.dtype))
+    return x.new_zeros(len(x), len(y)).index_put((i, j), mass.to(x))
 
 
 def dual_potentials(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The solution of the dual of W1 between x (n, D) and y (m, D): values f (n,) at x and g (m,) at y, in float64.
+    """The solution of the dual of W1 between x (n, D) and y (m, D): values f (n,) at x and g (m,) at y, in float64 on
+    the CPU.
 
     f_i − g_j ≤ ‖x_i − y_j‖ for all pairs, and mean f − mean g = W1 (Kantorovich and Rubinstein): the scores of the best
     critic, at the points alone. Errors as in `exact_plan`.
@@ -64,15 +65,16 @@ def dual_potentials(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     check_memory("dual_potentials", SIMPLEX_MATRICES * 8 * len(x) * len(y), torch.device("cpu"))
     _, log, unit = _solved(x, y, masses(None, x, batch), masses(None, y, batch), 1)
     f, g = (unit * torch.from_numpy(sign * log[name]) for sign, name in ((1, "u"), (-1, "v")))
-    return f.to(x.device), g.to(x.device)
+    return f, g
 
 
 def _optimal_pairs(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The pairs (i, j) between which an optimal plan moves mass, at most n + m − 1, as tensors i, j and masses."""
+    """The pairs (i, j) between which an optimal plan moves mass, at most n + m − 1: tensors i and j on the points'
+    device, and masses in float64 on the CPU."""
     plan, _, _ = _solved(x, y, x_mass, y_mass, p)
     i, j = plan.nonzero()
-    rows, columns, mass = (torch.from_numpy(array).to(x.device) for array in (i, j, plan[i, j]))
-    return rows, columns, mass
+    rows, columns = (torch.from_numpy(array).to(x.device) for array in (i, j))
+    return rows, columns, torch.from_numpy(plan[i, j])
 
 
 def _solved(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> tuple[Any, dict[str, Any], float]:
@@ -80,9 +82,9 @@ def _solved(x: Tensor, y: Tensor, x_mass: Tensor, y_mass: Tensor, p: float) -> t
     import ot  # takes a second to import
 
     def to_cpu(tensor: Tensor) -> Tensor:
-        return tensor.detach().to("cpu", torch.float64)
+        return tensor.detach().cpu().double()  # in this order: MPS has no float64
 
-    lengths = distances(to_cpu(x), to_cpu(y))
+    lengths = quick_distances(to_cpu(x), to_cpu(y))
     # The simplex compares costs with an absolute tolerance, so they are scaled to a maximum of 1.
     largest = lengths.max().clamp_min(torch.finfo(torch.float64).tiny)
     costs = (lengths / largest) ** p
