@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.helpers import metrics
 from tests.training.helpers import CASES, CPU, STRATEGIES, apart, case, weights
+from wgan_cli.config.load import load_config
 from wgan_cli.runs.checkpoints import checkpoints
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.training.loop import train_run
@@ -84,6 +86,18 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path, network: str, engine: str, ma
         for path in (whole, part)
     )
     assert one == other
+
+
+def test_a_graph_is_captured_while_another_thread_pins_batches(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(5000, 64)).astype(np.float32))
+    eager, graph = (
+        Trainer(
+            load_config("normal_gp", [f"data={{kind: arrays, path: {tmp_path / 'x.npy'}, resident: false}}", engine]),
+            GPU,
+        )
+        for engine in ("training.engine=eager", "training.engine=graph")
+    )
+    assert apart(eager, graph) < 1e-4
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])

@@ -188,7 +188,9 @@ class GraphEngine(Engine):
         faults: list[BaseException] = []
         try:
             # The outer context gives back the caller's stream: the inner one does not if the capture's end fails.
-            with torch.cuda.stream(self._side), torch.cuda.graph(graph, stream=self._side):
+            # Other threads may go on: one pins streamed batches, another writes files.
+            capturing = torch.cuda.graph(graph, stream=self._side, capture_error_mode="thread_local")
+            with torch.cuda.stream(self._side), capturing:
                 try:
                     return graph, iteration()
                 except BaseException as error:  # the end of a capture that failed raises an error of its own
