@@ -3,7 +3,6 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -85,12 +84,9 @@ class ConditionalDataset(ReferenceDataset):
         samples = self.inner.at(chosen, heldout=heldout)
         return self.samples_of(samples), self.conditions_of(samples, chosen.to(samples.device), heldout=heldout)
 
-    @cached_property
+    @property
     def reference(self) -> tuple[Tensor, Tensor] | None:
-        if self.inner.reference is None:
-            return None
-        first, second = self.inner.reference
-        return self.samples_of(first), self.samples_of(second)
+        return self.inner.reference
 
     def heldout_pairs(self, count: int) -> tuple[Tensor, Tensor | None] | None:
         if self.inner.others is None:

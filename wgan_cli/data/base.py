@@ -108,7 +108,11 @@ class Dataset(ABC):
         return {}
 
     def truth(self, samples: Tensor) -> Figures:
-        """Distances between generated and real samples, computed without any critic, for every grid."""
+        """Distances between generated and real samples, computed without any critic, for every grid.
+
+        `samples` are of the data's own shape, with what is given beside what is generated: then they are far from real
+        ones too if they don't fit what is given.
+        """
         return {}
 
     def exact_distances(self, samples: Tensor) -> Figures:

@@ -1,5 +1,6 @@
 """A finite set of samples, on the device or streamed to it, and its held-out samples."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,13 @@ from wgan_cli.transport import exact_wasserstein
 Gather = Callable[[Tensor], Tensor]
 PART = 1 << 22
 """Values of training samples that are gathered at once, where all are looked at."""
+JUDGED, MOST_VALUES = 1000, 1 << 25
+"""Samples that judge and are judged, and their values (128 MiB), of which large samples have as many as fit."""
+
+
+def judged_count(shape: tuple[int, ...]) -> int:
+    """How many samples of this shape judge, and are judged: 1,000, or the fewer whose values are `MOST_VALUES`."""
+    return min(JUDGED, max(2, MOST_VALUES // math.prod(shape)))
 
 
 @dataclass(frozen=True)
@@ -92,10 +100,10 @@ class FiniteDataset(ReferenceDataset):
 
     @cached_property
     def reference(self) -> tuple[Tensor, Tensor] | None:
-        """Two sets of at most 1,000 held-out samples each."""
+        """Two sets of at most 1,000 held-out samples each, or fewer large ones."""
         if self.others is None:
             return None
-        count = min(len(self.others) // 2, 1000)
+        count = min(len(self.others) // 2, judged_count(self.others.at(torch.arange(1)).shape[1:]))
         chosen = self.real(2 * count, torch.Generator().manual_seed(0), heldout=True)
         return chosen[:count], chosen[count:]
 

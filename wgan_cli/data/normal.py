@@ -58,7 +58,7 @@ class _NormalDataset(EndlessDataset):
 
     def exact_distances(self, samples: Tensor) -> Figures:
         """Of all values pooled: exact W1 and W2 to the normal, and W2 between it and the normal with their moments."""
-        values = samples.flatten().double().cpu()
+        values = samples.flatten().cpu().double()
         mean, std = self.spec.mean, self.spec.std
         target = torch.tensor([mean], dtype=torch.float64), torch.tensor([[std**2]], dtype=torch.float64)
         of = self.spec.pooled

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,10 @@ def train(
                 continue
             with reporter.watch.paused():
                 trainer.check_finite()
-                figures = reporter.figures(outcome) if logs else {}
-                if run is not None and shows:
-                    figures |= _grid(reporter, run, step, progress)
-                # At a grid the others wait for the first rank, which may have a classifier to train.
-                is_over = shows and trainer.world.on_first_rank(lambda: progress.is_over)
+                figures, is_over = reporter.figures(outcome) if logs else {}, False
+                if shows:  # the others wait for the first rank, which may have a classifier to train
+                    judged, is_over = trainer.world.on_first_rank(partial(_grid, reporter, run, step, progress))
+                    figures |= judged
                 if run is not None:
                     if figures:
                         run.scalars(figures, step)
@@ -197,14 +197,18 @@ def _tell(line: str, run: RunFolder, *, on_stderr: bool) -> None:
         log.info("%s %s", time.strftime("%H:%M:%S"), line)
 
 
-def _grid(reporter: Reporter, run: RunFolder, step: int, progress: Progress) -> dict[str, float]:
-    """Draws the grid of an iteration. Returns its figures, and adds what samples are judged by to `progress`."""
+def _grid(reporter: Reporter, run: RunFolder | None, step: int, progress: Progress) -> tuple[dict[str, float], bool]:
+    """Draws the grid of an iteration, on the first rank, and adds what samples are judged by to `progress`.
+
+    Returns the grid's figures, and whether progress is over.
+    """
+    assert run is not None
     figures = reporter.truth()
     run.picture(reporter.drawing(), step)
     score = Reporter.score(figures)
     if score is not None:
         progress.add(step, score)
-    return figures
+    return figures, progress.is_over
 
 
 def _report_best(progress: Progress, step: int, last: int, run: RunFolder | None) -> None:

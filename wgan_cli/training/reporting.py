@@ -12,6 +12,7 @@ from torch import Tensor
 from wgan_cli.bars import in_words
 from wgan_cli.conditions import Classes, Conditions, generator_inputs
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.finite import judged_count
 from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.devices import synchronise
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
@@ -30,7 +31,7 @@ SCORES = ("frechet/", "truth/w1")
 class Reporter:
     """The figures and grids of a trainer, at its current iteration."""
 
-    GRID, HELDOUT, VALUES, TRUTH, REAL = 64, 256, 16_384, 1000, 2500
+    GRID, HELDOUT, VALUES, REAL = 64, 256, 16_384, 2500
     KEPT = 1 << 24
     """At most so many values of real samples (64 MB) are kept on the device for pictures, and as many held-out ones."""
     COLUMNS, MOST_ROWS = 8, 16
@@ -57,7 +58,7 @@ class Reporter:
         config, conditions = self._trainer.config, self._trainer.conditions
         if config.data.view == "pooled" and conditions is None:
             return config.latent.spread(-(-self.VALUES // math.prod(config.data.sample_shape)))
-        return generator_inputs(config.latent, conditions, range(self.TRUTH))
+        return generator_inputs(config.latent, conditions, range(max(self.GRID, judged_count(config.sample_shape))))
 
     def _at_most(self, count: int) -> int:
         """So many samples, or the fewer whose values are `KEPT`; two at least."""
@@ -100,15 +101,19 @@ class Reporter:
         if self._grid is not None:
             samples = in_batches(trainer.networks.sampler, self._grid)
             return Scene(samples, data, self._decode, columns=self.COLUMNS)
-        samples = self.samples()[: self.GRID if data.is_image else None]
-        if trainer.conditions is not None:
-            condition = self._inputs[: len(samples), trainer.config.latent.dim :]
-            return Scene(trainer.config.joined(samples, condition), data, self._decode, self._real)
+        samples = self._joined(self.samples())[: self.GRID if data.is_image else None]
         return Scene(samples, data, self._decode, self._real, self._surface())
+
+    def _joined(self, samples: Tensor) -> Tensor:
+        """The judged samples in the data's own shape: with what is given beside what is generated."""
+        trainer = self._trainer
+        condition = None if trainer.conditions is None else self._inputs[:, trainer.config.latent.dim :]
+        return trainer.config.joined(samples, condition)
 
     def _surface(self) -> Surface | None:
         """The critic's, in the plane. Where samples have conditions, it would be another for each."""
-        if self._trainer.config.data.view != "plane" or self._real is None:
+        is_plane = self._trainer.config.data.view == "plane"
+        if not is_plane or self._real is None or self._trainer.conditions is not None:
             return None
         critic = self._trainer.networks.critic.eval()
         try:
@@ -123,7 +128,7 @@ class Reporter:
         """The figures of a grid, on the first rank: distances to real samples, which take too long for every logged
         iteration, and the bound of W1 by more samples."""
         dataset = self._trainer.dataset
-        found = {**dataset.figures(self.samples), **dataset.truth(self.samples())}
+        found = {**dataset.figures(self.samples), **dataset.truth(self._joined(self.samples()))}
         figures = {name: value.item() for name, value in found.items()} | self._fidelity.figures()
         return figures | (self._judge.by_many() if self._judge else {})
 
@@ -158,7 +163,8 @@ class Reporter:
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise trainer.diverged(f"{name} is {value}")
-        figures |= self._judge.by_few(outcome) if self._judge else {}
+        # By all ranks, which must all end where the first finds that training diverged.
+        figures |= trainer.world.on_first_rank(lambda: self._judge.by_few(outcome) if self._judge else {})
         w1 = w1_estimate(figures["critic/gap"], figures["critic/lipschitz"])
         if w1 is not None:
             figures["critic/w1"] = w1
