@@ -165,6 +165,22 @@ def test_shares_are_those_of_the_training_data_and_rare_classes_are_told(
     assert message == "condition: classes with at most one sample to train on: 1, 3, 4, 5, 6, 7, 8, 9"
 
 
+def test_the_truth_sees_whether_samples_fit_what_was_given(tmp_path: Path) -> None:
+    given = np.random.default_rng(0).normal(size=(1000, 1))
+    write_csv(tmp_path / "x.csv", np.hstack([given, 3 * given, given, given]))
+    config = load_config(
+        "normal_gp",
+        [f"data={{kind: arrays, path: {tmp_path / 'x.csv'}}}", "condition={kind: columns, names: [energy]}"],
+    )
+    dataset = config.load_data(CPU)
+    assert isinstance(dataset, ConditionalDataset)
+    samples, condition = dataset.pairs(50, stream(), heldout=False)
+    fitting, others = (
+        dataset.truth(config.joined(chosen, condition))["truth/w1"] for chosen in (samples, samples.roll(1, 0))
+    )
+    assert others > 2 * fitting
+
+
 def test_the_held_out_samples_are_those_without_conditions(labelled: ConditionalDataset, csv: Path) -> None:
     inner = labelled.inner
     assert torch.equal(labelled.real(9, stream(), heldout=True), inner.real(9, stream(), heldout=True))

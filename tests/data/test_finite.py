@@ -3,7 +3,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from wgan_cli.data.finite import FiniteDataset, Store
+from wgan_cli.data import finite
+from wgan_cli.data.finite import FiniteDataset, Store, judged_count
 from wgan_cli.errors import BadInputError
 
 CPU = torch.device("cpu")
@@ -88,6 +89,15 @@ def test_the_truth_is_scipys_distance_beside_its_floor(dataset: FiniteDataset) -
         cost = torch.cdist(first.double(), generated.double()).numpy()
         expected = cost[linear_sum_assignment(cost)].mean()
         assert dataset.truth(samples)[name].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_large_samples_are_judged_by_fewer(monkeypatch: pytest.MonkeyPatch, dataset: FiniteDataset) -> None:
+    assert judged_count((1, 28, 28)) == 1000
+    assert judged_count((3, 256, 256)) == 170
+    assert judged_count((1 << 30,)) == 2
+    monkeypatch.setattr(finite, "MOST_VALUES", 10)
+    assert dataset.reference is not None
+    assert [len(side) for side in dataset.reference] == [5, 5]
 
 
 def test_held_out_pairs_have_no_condition_here(dataset: FiniteDataset) -> None:

@@ -29,6 +29,7 @@ from wgan_cli.measures.statistic import Statistic
 from wgan_cli.networks import Latent, MlpCritic, MlpGenerator
 from wgan_cli.runs.loaded import LoadedRun, load_run
 from wgan_cli.training.loop import train_run
+from wgan_cli.transport import checks
 
 CPU = torch.device("cpu")
 Distance = Callable[[torch.Tensor, torch.Tensor], Statistic]
@@ -42,6 +43,17 @@ def test_sets_of_images_are_apart_by_their_shift() -> None:
     assert found["truth/w1_floor"] == pytest.approx(0.25 * 8, rel=1e-4)
     assert found["truth/sinkhorn_divergence"] == pytest.approx(0.5 * 8, rel=0.02)
     assert 0 < found["truth/sliced_w1"] < found["truth/w1"]
+
+
+def test_sets_that_are_all_one_point_are_no_distance_apart() -> None:
+    found = set_distances(*[torch.ones(6, 2)] * 3)
+    assert found["truth/w1"] == found["truth/sinkhorn_divergence"] == 0
+
+
+def test_sets_too_large_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "free_memory", lambda _: 1000)
+    with pytest.raises(BadInputError, match=r"dual_potentials .* lower --num"):
+        set_distances(*[torch.ones(50, 2)] * 3)
 
 
 def one_normal(seed: int, shift: float = 0.0) -> torch.Tensor:

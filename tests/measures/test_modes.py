@@ -35,6 +35,7 @@ def test_narrow_modes_are_seen_by_their_spread() -> None:
     assert none["modes/spread"] == pytest.approx(0, abs=1e-4)
     assert narrow["modes/within_3_std"] > true["modes/within_3_std"]
     assert normal_modes(centres + 100, centres, std)["modes/spread"] == 0
+    assert normal_modes(centres, centres, 0.0) == {"modes/covered": 25, "modes/within_3_std": 1}  # points are not wide
 
 
 @pytest.mark.parametrize(("shape", "modes"), [("ring", 8), ("grid", 25)])

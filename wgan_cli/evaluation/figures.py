@@ -3,6 +3,8 @@
 A floor is the same figure between two equally large sets of real samples: the value of a perfect generator.
 """
 
+import logging
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from wgan_cli import transport
 from wgan_cli.conditions import Classes, ConditionalDataset, GivenColumns
 from wgan_cli.data import Dataset, DataSpec
+from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
 from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import largest_slope, scores_of, w1_estimate
@@ -25,6 +28,8 @@ from wgan_cli.plots.samples import Scene, Surface
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
 from wgan_cli.transport.line import random_directions
+
+log = logging.getLogger("wgan")
 
 
 def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
@@ -43,11 +48,15 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
             f"at least 4 held-out samples are needed, for a spread and a floor, but the data has {len(held_out)}; "
             "hold out more"
         )
+    sides = held_out[:count], held_out[count : 2 * count]
+    held_out = loaded.config.joined(held_out, condition)
     real, other = held_out[:count], held_out[count : 2 * count]
-    asked = None if condition is None else condition[:count]
-    fake = _generated(loaded, seed, count, asked)
+    # Generated samples are asked for what the second set is, so that both have equal chances against the first.
+    asked = None if condition is None else condition[count : 2 * count]
+    generated = _generated(loaded, seed, count, asked)
+    fake = loaded.config.joined(generated, asked)
     figures: Figures = {"step": loaded.step, "samples": count}
-    figures |= Statistic(_moments, [fake]).with_intervals()
+    figures |= Statistic(_moments, [generated]).with_intervals()
     exact = beside_floor(of_samples(lambda x: _numbers(dataset.exact_distances(x))), fake, real, other)
     figures |= exact or set_distances(fake, real, other)
     data = loaded.config.data
@@ -57,18 +66,29 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
     asked_class = asked if isinstance(loaded.conditions, Classes) else None
     if data.channel_data is not None:
         figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
-    classifier = None
-    if 2 <= len(data.class_names) <= MOST_CLASSES:  # known before the data is gathered for a classifier
-        classifier = trained_classifier(dataset, data.kind, loaded.device)
+    classifier = _classifier(loaded)
     if classifier is not None:
         figures |= class_figures(classifier, fake, real, other)
-        figures |= asked_class_share(classifier.classes, fake, real, asked_class)
+        figures |= asked_class_share(classifier.classes, fake, other, asked_class)
     figures |= overlap_figures(classifier, fake, real, other)
-    figures |= copy_figures(loaded, dataset, fake, real, asked)
+    figures |= copy_figures(dataset, fake, other)
     if isinstance(loaded.conditions, GivenColumns) and condition is not None:
-        figures |= bin_distances(loaded.conditions, fake, real, other, condition)
+        given = torch.cat([condition[count : 2 * count], condition[:count]])
+        figures |= bin_distances(loaded.conditions, generated, sides[1], sides[0], given)
     figures |= bounds(loaded, dataset, fake, held_out, seed)
     return figures | critic_figures(loaded, dataset, generator, seed, count)
+
+
+def _classifier(loaded: LoadedRun) -> Classifier | None:
+    """The classifier of the data's own labels; None without labels, or where the images do not fit the memory."""
+    data, size = loaded.config.data, loaded.dataset.size
+    if size is None or not 2 <= len(data.class_names) <= MOST_CLASSES:
+        return None
+    wanted = 4 * size * math.prod(data.sample_shape)
+    if wanted > free_memory(loaded.device) / 2:
+        log.warning("no Fréchet distance: a classifier needs %.0f GB of images in memory", wanted / 1e9)
+        return None
+    return trained_classifier(loaded.dataset, data.kind, loaded.device)
 
 
 def overlap_figures(classifier: Classifier | None, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
@@ -85,12 +105,11 @@ def overlap_figures(classifier: Classifier | None, fake: Tensor, real: Tensor, o
     return beside_floor(overlap, *sets)
 
 
-def copy_figures(loaded: LoadedRun, dataset: Dataset, fake: Tensor, real: Tensor, asked: Tensor | None) -> Figures:
+def copy_figures(dataset: Dataset, fake: Tensor, real: Tensor) -> Figures:
     """How near generated samples are to training samples, beside held-out ones. Empty for a source without end."""
     if dataset.size is None:
         return {}
-    whole = [loaded.config.joined(samples, asked) for samples in (fake, real)]
-    nearest = Nearest.among(dataset.training_parts(), torch.cat(whole))
+    nearest = Nearest.among(dataset.training_parts(), torch.cat([fake, real]))
     return memorisation(*nearest.split(len(fake))).with_intervals()
 
 
@@ -118,7 +137,7 @@ def _channel_figures(
     classes = partial(stacked_classes, classifier)
     modes = of_samples(lambda found: class_modes(found, len(data.class_names)), of=classes)
     figures = beside_floor(modes, fake, real, other)
-    return figures | asked_class_share(classes, fake, real, asked)
+    return figures | asked_class_share(classes, fake, other, asked)
 
 
 def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
@@ -152,7 +171,7 @@ def asked_class_share(classes: Callable[[Tensor], Tensor], fake: Tensor, real: T
     number = asked.argmax(1)
 
     def share(is_right: Tensor) -> Figures:
-        return {"condition/accuracy": is_right.double().mean().item()}
+        return {"condition/accuracy": is_right.cpu().double().mean().item()}
 
     return beside_floor(of_samples(share, lambda samples: classes(samples) == number), fake, real, real)
 
@@ -166,11 +185,11 @@ def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tens
     Sample i of `fake` and of `real` has condition i; those of `other` have the conditions after them.
     """
     figures: Figures = {}
-    tenths = torch.linspace(0, 1, BINS + 1, dtype=torch.float64, device=condition.device)
+    tenths = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
     for column, name in enumerate(columns.names):
-        values, others = condition[: len(real), column], condition[len(real) : 2 * len(real), column]
-        edges = torch.quantile(values.double(), tenths)[1:-1]
-        bins, other_bins = (torch.bucketize(v.double(), edges) for v in (values, others))
+        mine_given, their_given = condition[: 2 * len(real), column].cpu().double().split(len(real))
+        edges = torch.quantile(mine_given, tenths)[1:-1]
+        bins, other_bins = (torch.bucketize(given, edges).to(real.device) for given in (mine_given, their_given))
         for number in range(BINS):
             mine, theirs = bins == number, other_bins == number
             if mine.sum() < 2 or theirs.sum() < 2:
@@ -192,11 +211,17 @@ def _numbers(figures: dict[str, Tensor]) -> Figures:
 
 
 def set_distances(fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Distances between equally large sets of samples (N, *shape), Euclidean over all of a sample's values."""
+    """Distances between equally large sets of samples (N, *shape), Euclidean over all of a sample's values.
+
+    Raises `BadInputError` for sets that are too large.
+    """
     sets = [samples.flatten(1).float() for samples in (fake, real, other)]
     figures: Figures = {}
-    for distance in (partial(exact_w1, "truth/w1"), sliced_w1, entropic_divergence):
-        figures |= beside_floor(distance, *sets)
+    try:
+        for distance in (partial(exact_w1, "truth/w1"), sliced_w1, entropic_divergence):
+            figures |= beside_floor(distance, *sets)
+    except ValueError as error:
+        raise BadInputError(f"{error}; lower --num") from error
     return figures
 
 
@@ -219,7 +244,7 @@ def sliced_w1(x: Tensor, y: Tensor) -> Statistic:
 def entropic_divergence(x: Tensor, y: Tensor) -> Statistic:
     """The Sinkhorn divergence, blurred by a hundredth of the mean distance; in each draw to first order in the weights
     of the points, as for `exact_w1`."""
-    epsilon = torch.cdist(x, y).mean().item() / 100
+    epsilon = torch.cdist(x, y).mean().item() / 100 or 1.0  # where all points coincide, any will do
     weights = [points.new_ones(len(points)).requires_grad_() for points in (x, y)]
     divergence = transport.sinkhorn_divergence(x, y, epsilon, 1, weights[0], weights[1], tolerance=1e-4)
     gradients = torch.autograd.grad(divergence, weights)

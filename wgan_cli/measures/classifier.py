@@ -58,7 +58,9 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
     if min(train[0].shape[-2:]) < SMALLEST_SIDE:
         return None
     name = f"{kind}-cnn"
-    content = hashlib.md5(train[0].cpu().numpy().tobytes() + train[1].cpu().numpy().tobytes(), usedforsecurity=False)
+    content = hashlib.md5(usedforsecurity=False)
+    for part in (*train[0].split(1024), train[1]):  # some at a time: a copy of all may not fit
+        content.update(part.cpu().numpy().tobytes())
     cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}.pt"
     classes = int(train[1].max()) + 1
     with torch.random.fork_rng(
@@ -69,7 +71,7 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
         if not _read_cache(network, cache):
             _fit(network, *train, epochs)
             _write_cache(network, cache)
-    accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).double().mean().item()
+    accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).cpu().double().mean().item()
     head = network[-1]
     assert isinstance(head, nn.Linear)
     return Classifier(name, network[:-1], head, accuracy)

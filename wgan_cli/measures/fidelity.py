@@ -14,7 +14,7 @@ from wgan_cli.transport.costs import distances, in_pieces
 
 def frechet(x: Tensor, y: Tensor) -> float:
     """W2² between the normals with the moments of the features (N, D) and (M, D), as in FID (Heusel et al., 2017)."""
-    moments = [(features.mean(0), torch.cov(features.T)) for features in (x.double().cpu(), y.double().cpu())]
+    moments = [(features.mean(0), torch.cov(features.T)) for features in (x.cpu().double(), y.cpu().double())]
     return transport.gaussian_w2_squared(*moments[0], *moments[1]).item()
 
 
@@ -82,6 +82,7 @@ def overlap(fake: Tensor, real: Tensor) -> Statistic:
     held, _ = _Balls.around(real, PRECISION_NEIGHBOURS).holding(fake)
     recalled, _ = _Balls.around(fake, PRECISION_NEIGHBOURS).holding(real)
     counts, covered = _Balls.around(real, DENSITY_NEIGHBOURS).holding(fake)
+    held, recalled, counts, covered = (found.cpu() for found in (held, recalled, counts, covered))
     of_fake = torch.stack([(held > 0).double(), counts.double() / DENSITY_NEIGHBOURS], 1)
     of_real = torch.stack([(recalled > 0).double(), covered.double()], 1)
     return Statistic(_overlap_figures, (of_fake, of_real))

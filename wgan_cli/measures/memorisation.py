@@ -50,7 +50,7 @@ def memorisation(fake: Nearest, heldout: Nearest) -> Statistic:
     training sample as the nearest 1 % of held-out samples are: about 1 % for a perfect generator, more if it
     copies, or if its samples stay where training samples are dense.
     """
-    return Statistic(_memorisation_figures, (fake.distances, heldout.distances))
+    return Statistic(_memorisation_figures, (fake.distances.cpu(), heldout.distances.cpu()))
 
 
 def _memorisation_figures(fake: Tensor, heldout: Tensor) -> Figures:

@@ -16,16 +16,19 @@ def normal_modes(samples: Tensor, centres: Tensor, std: float) -> dict[str, floa
     `modes/covered` counts the modes with at least one sample within 3 std of their centre, and `modes/within_3_std` is
     the share of such samples; in the plane it is 98.89 % for the mixture itself, if its modes are far apart. Narrow
     modes make that share larger, so `modes/spread` tells their root mean square distance from the centres, in units of
-    std √D: 0.974 for such a mixture, 0 for modes that have collapsed to their centres or that no sample is near.
+    std √D: 0.974 for such a mixture, 0 for modes that have collapsed to their centres or that no sample is near. There
+    is no such figure for modes that are points.
     """
     distance, nearest = torch.cdist(samples.cpu().double(), centres.cpu().double()).min(1)
     is_near = distance <= 3 * std
-    return {
+    figures = {
         "modes/covered": float(len(nearest[is_near].unique())),
         "modes/within_3_std": is_near.double().mean().item(),
-        "modes/spread": (distance[is_near].square().sum() / is_near.sum().clamp(min=1) / centres.shape[1]).sqrt().item()
-        / std,
     }
+    if std > 0:
+        square = distance[is_near].square().sum() / is_near.sum().clamp(min=1) / centres.shape[1]
+        figures["modes/spread"] = square.sqrt().item() / std
+    return figures
 
 
 def class_modes(classes: Tensor, count: int) -> dict[str, float]:

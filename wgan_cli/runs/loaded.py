@@ -69,6 +69,8 @@ class LoadedRun:
     def sample_latents(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
         """The samples of `latents` (N, dim), as `sample` gives them."""
         generated = self.generate(latents, condition)
+        if condition is not None and self.device.type == "mps":
+            condition = condition.float()  # which has no float64
         return self.config.joined(generated, None if condition is None else condition.to(self.device))
 
     def generate(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
