@@ -154,6 +154,34 @@ def test_several_files_are_one(tmp_path: Path, resident: bool) -> None:
     assert dataset.state_dict()["digest"] == whole.state_dict()["digest"]
 
 
+@pytest.mark.parametrize("place", ["path", "heldout"])
+def test_columns_of_several_tables_are_joined_by_name(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n" + "\n".join(f"{i},{-i}" for i in range(1, 9)))
+    (tmp_path / "b.csv").write_text("y,x\n" + "\n".join(f"{-i},{i}" for i in range(9, 17)))
+    (tmp_path / "other.csv").write_text("x,z\n" + "1,2\n" * 8)
+    np.save(tmp_path / "nameless.npy", np.array([[17.0, -17.0], [18.0, -18.0]]))
+
+    def beside(*others: str) -> dict[str, Any]:
+        first, *rest = (str(tmp_path / name) for name in ("a.csv", *others))
+        return {"path": (first, *rest)} if place == "path" else {"path": first, "heldout": rest[0]}
+
+    spec, dataset = loaded(**beside("b.csv"))
+    assert spec.value_names == ("x", "y")
+    for side in sides(spec, dataset):
+        assert (side[:, 0] > 0).all()
+        assert np.array_equal(side[:, 0], -side[:, 1])
+    with pytest.raises(BadInputError, match=r"other\.csv: has the columns z, where .*a\.csv has y; one run needs"):
+        loaded(**beside("other.csv"))
+    _, dataset = loaded(**beside("nameless.npy"))  # it has the columns as they stand
+    assert all((side[:, 0] > 0).all() for side in sides(spec, dataset))
+
+
+def test_numbers_and_a_column_of_them_are_one(tmp_path: Path) -> None:
+    paths = saved(tmp_path / "x.npy", np.arange(9)), saved(tmp_path / "y.npy", np.arange(9, 18)[:, None])
+    train, heldout = sides(*loaded(path=paths))
+    assert sorted(np.concatenate([train, heldout]).ravel().tolist()) == list(range(18))
+
+
 def test_files_of_several_types_take_the_type_that_holds_all(tmp_path: Path) -> None:
     paths = tuple(saved(tmp_path / f"{t}.npy", np.arange(8).astype(t)[:, None]) for t in ("uint8", "int16"))
     train, heldout = sides(*loaded(path=paths))
@@ -239,7 +267,7 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     one, other = saved(tmp_path / "x.npy", np.zeros((9, 3))), saved(tmp_path / "y.npy", np.zeros((9, 2)))
     with pytest.raises(BadInputError, match=r"y\.npy: its samples have shape \(2,\), those of .*x\.npy \(3,\)"):
         loaded(path=(one, other))
-    with pytest.raises(BadInputError, match=r"y\.npy: its samples have shape \(2,\), not \(3,\)"):
+    with pytest.raises(BadInputError, match=r"y\.npy: its samples have shape \(2,\), those of .*x\.npy \(3,\)"):
         loaded(path=one, heldout=other)
     with pytest.raises(BadInputError, match=r"y\.npy: holds 1 held-out sample; at least 2"):
         loaded(path=one, heldout=saved(tmp_path / "y.npy", np.zeros((1, 3))))

@@ -20,7 +20,7 @@ from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further, read_together
-from wgan_cli.data.sample_files import open_samples
+from wgan_cli.data.sample_files import SampleFile, open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
@@ -120,9 +120,7 @@ class Arrays(DataSpec):
         scaling = Scaling.fit(self.scale, found, files.dtype)
         self._warn_of_constants(scaling)
         if isinstance(self.heldout, str):
-            others = self._open((self.heldout,))
-            if others.sample != files.sample:
-                raise BadInputError(f"{self.heldout}: its samples have shape {others.sample}, not {files.sample}")
+            others = self._open((self.heldout,), files)
             others.check()
             chosen, other_chosen = apart(len(files), len(others), self.heldout)
         else:
@@ -139,8 +137,8 @@ class Arrays(DataSpec):
         }
         return FiniteDataset(store, "data.path", heldout, state=state)
 
-    def _open(self, paths: Sequence[str]) -> "_Files":
-        return _Files.open([expanded(path) for path in paths], self.key, self.channels)
+    def _open(self, paths: Sequence[str], like: "_Files | None" = None) -> "_Files":
+        return _Files.open([expanded(path) for path in paths], self.key, self.channels, like)
 
     def _fits(self, count: int, device: torch.device) -> bool:
         return 4 * count * math.prod(self.sample_shape) < free_memory(device) / 4
@@ -155,22 +153,30 @@ class Arrays(DataSpec):
 class _Files:
     """Arrays of several files as one: samples (N, ...) with their channels first."""
 
-    paths: tuple[Path, ...]
+    opened: tuple[SampleFile, ...]
     stamps: tuple[tuple[int, ...], ...]
     """Of each file what changes when it does."""
-    arrays: tuple[Array, ...]
     channels: Literal["first", "last"]
     names: tuple[str, ...] | None
 
     @staticmethod
-    def open(paths: Sequence[Path], key: str | None, channels: Literal["first", "last"]) -> "_Files":
+    def open(
+        paths: Sequence[Path], key: str | None, channels: Literal["first", "last"], like: "_Files | None" = None
+    ) -> "_Files":
+        """The files at `paths`, with samples as those of `like`: of one shape, and with columns in one order."""
         stamps = tuple(map(_stamp, paths))
         opened = [open_samples(path, key) for path in paths]
-        for path, one in zip(paths, opened, strict=True):
-            if one.values.shape[1:] != opened[0].values.shape[1:]:
-                shapes = f"{one.values.shape[1:]}, those of {paths[0]} {opened[0].values.shape[1:]}"
-                raise BadInputError(f"{path}: its samples have shape {shapes}; one run needs samples of one shape")
-        return _Files(tuple(paths), stamps, tuple(one.values for one in opened), channels, opened[0].names)
+        known = [*(like.opened if like else ()), *opened]
+        for one in opened:
+            if one.sample != known[0].sample:
+                shapes = f"{one.sample}, those of {known[0].path} {known[0].sample}"
+                raise BadInputError(f"{one.path}: its samples have shape {shapes}; one run needs samples of one shape")
+        named = next((one for one in known if one.names), known[0])
+        return _Files(tuple(one.in_order_of(named) for one in opened), stamps, channels, named.names)
+
+    @cached_property
+    def arrays(self) -> tuple[Array, ...]:
+        return tuple(one.values for one in self.opened)
 
     def __len__(self) -> int:
         return sum(map(len, self.arrays))
@@ -178,7 +184,7 @@ class _Files:
     @property
     def sample(self) -> tuple[int, ...]:
         """The shape of one sample as the files have it."""
-        return self.arrays[0].shape[1:] or (1,)
+        return self.opened[0].sample
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -192,9 +198,9 @@ class _Files:
         """The samples (n, C, ...) of these indices (n,)."""
         if len(self.arrays) == 1:
             return self._channels_first(self.arrays[0][chosen])
-        values = np.empty((len(chosen), *self.arrays[0].shape[1:]), self.dtype)
+        values = np.empty((len(chosen), *self.sample), self.dtype)
         for array, where, rows in self._by_file(chosen):
-            values[where] = array[rows]
+            values[where] = array[rows].reshape(-1, *self.sample)
         return self._channels_first(values)
 
     def read_together(self, chosen: Array) -> None:
@@ -212,10 +218,10 @@ class _Files:
         """All samples (n, C, ...), some at a time; `digest` gets their bytes. Raises `BadInputError` at a value that
         is not finite."""
         step = max(1, CHUNK // math.prod(self.sample))
-        for path, array in zip(self.paths, self.arrays, strict=True):
-            for start in range(0, len(array), step):
-                chunk = self._channels_first(np.asarray(array[start : start + step]))
-                check_finite(chunk, start, str(path))
+        for one in self.opened:
+            for start in range(0, len(one.values), step):
+                chunk = self._channels_first(np.asarray(one.values[start : start + step]))
+                check_finite(chunk, start, str(one.path))
                 digest(np.ascontiguousarray(chunk).data)
                 yield chunk
 
@@ -227,9 +233,9 @@ class _Files:
     def check_unchanged(self) -> None:
         """Raises `WganError` if a memory-mapped file is no longer the one that was opened; a shorter one would kill the
         process."""
-        for path, stamp, array in zip(self.paths, self.stamps, self.arrays, strict=True):
-            if isinstance(array, np.memmap) and _stamp(path) != stamp:
-                raise WganError(f"{path}: has changed while the run trained on it; the last checkpoint is kept")
+        for one, stamp in zip(self.opened, self.stamps, strict=True):
+            if isinstance(one.values, np.memmap) and _stamp(one.path) != stamp:
+                raise WganError(f"{one.path}: has changed while the run trained on it; the last checkpoint is kept")
 
     def _channels_first(self, values: Array) -> Array:
         if values.ndim == 1:

@@ -33,9 +33,34 @@ UNREADABLE = (
 class SampleFile:
     """The samples (N, ...) of one file in its own type; a .npy is memory-mapped, others are in memory."""
 
+    path: Path
     values: Array
     names: tuple[str, ...] | None = None
     """The names of the columns, where the file has some."""
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """The shape of one sample; plain numbers (N,) are as good as one column (N, 1)."""
+        return self.values.shape[1:] or (1,)
+
+    def in_order_of(self, other: "SampleFile") -> "SampleFile":
+        """The same samples, with columns in the order of another file's; without names in both, as they stand.
+
+        Raises `BadInputError` if the names are others.
+        """
+        if self.names is None or other.names is None or self.names == other.names:
+            return self
+        own, missing = (
+            ", ".join([name for name in one if name not in two][:10])
+            for one, two in ((self.names, other.names), (other.names, self.names))
+        )
+        if own or missing:
+            raise BadInputError(
+                f"{self.path}: has the columns {own}, where {other.path} has {missing}; one run needs the same columns "
+                "in all its files"
+            )
+        order = [self.names.index(name) for name in other.names]
+        return SampleFile(self.path, self.values[:, order], other.names)
 
 
 def open_samples(path: Path, key: str | None = None) -> SampleFile:
@@ -73,7 +98,7 @@ def _read_npy(path: Path, _: str | None) -> SampleFile:
     if not isinstance(values, np.ndarray):
         values.close()
         raise ValueError("it holds several arrays; name it .npz")
-    return SampleFile(values)
+    return SampleFile(path, values)
 
 
 def _read_npz(path: Path, key: str | None) -> SampleFile:
@@ -85,7 +110,7 @@ def _read_npz(path: Path, key: str | None) -> SampleFile:
             raise ValueError(f"has no array {key}, but {', '.join(file.files) or 'none at all'}")
         if key is None and "samples" not in file and len(file.files) != 1:
             raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by `key`")
-        return SampleFile(file[key or ("samples" if "samples" in file else file.files[0])])
+        return SampleFile(path, file[key or ("samples" if "samples" in file else file.files[0])])
 
 
 def _read_pt(path: Path, _: str | None) -> SampleFile:
@@ -94,7 +119,8 @@ def _read_pt(path: Path, _: str | None) -> SampleFile:
         raise ValueError(f"holds a {type(content).__name__}, not a tensor")
     if content.layout != torch.strided or content.is_quantized:
         raise ValueError("holds a sparse or quantised tensor; save a dense one")
-    return SampleFile((content.float() if content.dtype == torch.bfloat16 else content).numpy(force=True))
+    values = content.float() if content.dtype == torch.bfloat16 else content
+    return SampleFile(path, values.numpy(force=True))
 
 
 _announced: set[Path] = set()
@@ -122,7 +148,7 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
     if has_header and len(first) != values.shape[1]:
         raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
     names = tuple(cell.strip() for cell in first) if has_header else None
-    return SampleFile(values, names)
+    return SampleFile(path, values, names)
 
 
 def _is_number(cell: str) -> bool:
@@ -170,7 +196,7 @@ def _read_parquet(path: Path, _: str | None) -> SampleFile:
         if values.dtype.kind not in "biuf":
             raise ValueError(f"column {name} holds {column.type}, which are no numbers; remove it")
         columns.append(values)
-    return SampleFile(np.stack(columns, axis=1), tuple(table.column_names))
+    return SampleFile(path, np.stack(columns, axis=1), tuple(table.column_names))
 
 
 _READERS: dict[str, Callable[[Path, str | None], SampleFile]] = {
