@@ -1,3 +1,5 @@
+import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from wgan_cli.data.sample_files import ENDINGS, read_samples
+from wgan_cli.data.sample_files import ENDINGS, open_samples, read_samples
 from wgan_cli.errors import BadInputError
 
 VALUES = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 0.0]])
@@ -50,6 +52,47 @@ def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:
 def test_a_csv_needs_no_header(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n\n3,4\n")
     assert read_samples(tmp_path / "x.csv").tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "rows"),
+    [
+        (",a,b\n0,5,6\n1,7,8\n", ("a", "b"), [[5, 6], [7, 8]]),
+        ('"";a\n0;5\n1;7\n', ("a",), [[5], [7]]),
+        ("n,a\n0,5\n1,7\n", ("n", "a"), [[0, 5], [1, 7]]),
+        (",a\n1,5\n2,7\n", ("", "a"), [[1, 5], [2, 7]]),
+        (",a\n0,5\n2,7\n", ("", "a"), [[0, 5], [2, 7]]),
+    ],
+)
+def test_an_index_in_a_csv_is_left_out(
+    tmp_path: Path, content: str, names: tuple[str, ...], rows: list[list[float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `df.to_csv` writes one; a column that has a name, or counts in another way, is data."""
+    caplog.set_level(logging.INFO, "wgan")
+    (tmp_path / "x.csv").write_text(content)
+    found = open_samples(tmp_path / "x.csv")
+    assert (found.names, found.values.tolist()) == (names, rows)
+    assert ("is an index and left out" in caplog.text) == (names[0] == "a")
+
+
+@pytest.mark.parametrize("index", ["__index_level_0__", "day"])
+def test_an_index_in_a_parquet_file_is_left_out(tmp_path: Path, index: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As `df.to_parquet` writes one that does not just count the rows."""
+    caplog.set_level(logging.INFO, "wgan")
+    pandas = {"index_columns": [index, {"kind": "range"}], "columns": []}
+    table = pyarrow.table({"a": [1.0, 2.0], index: ["mon", "tue"]})
+    parquet.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), tmp_path / "x.parquet")
+    found = open_samples(tmp_path / "x.parquet")
+    assert found.names == ("a",)
+    assert found.values.tolist() == [[1], [2]]
+    assert f"x.parquet: the index of its table is left out: {index}" in caplog.text
+
+
+def test_a_parquet_file_of_an_index_alone_is_refused(tmp_path: Path) -> None:
+    table = pyarrow.table({"i": [1, 2]}).replace_schema_metadata({"pandas": json.dumps({"index_columns": ["i"]})})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(BadInputError, match="has no columns beside its index"):
+        open_samples(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,14 @@ def _read_pt(path: Path, _: str | None) -> SampleFile:
     return SampleFile(path, values.numpy(force=True))
 
 
-_announced: set[Path] = set()
-"""The files whose header was told."""
+_told: set[tuple[Path, str]] = set()
+
+
+def _tell(path: Path, what: str) -> None:
+    """Logs how a file was read, once a process: a run opens its files twice."""
+    if (path.absolute(), what) not in _told:
+        _told.add((path.absolute(), what))
+        log.info("%s: %s", path, what)
 
 
 def _read_csv(path: Path, _: str | None) -> SampleFile:
@@ -136,9 +142,8 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
         has_header = bool(first) and not any(map(_is_number, first))
         if not has_header:
             file.seek(0)
-        elif path.absolute() not in _announced:  # a run opens its files twice
-            _announced.add(path.absolute())
-            log.info("%s: its first line is taken as a header: %s", path, ", ".join(first)[:200])
+        else:
+            _tell(path, f"its first line is taken as a header: {', '.join(first)[:200]}")
         try:
             values = np.loadtxt(file, delimiter=separator, quotechar='"', ndmin=2, comments=None, dtype=np.float64)
         except ValueError as error:
@@ -147,7 +152,12 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
         raise ValueError("has no rows")
     if has_header and len(first) != values.shape[1]:
         raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
-    names = tuple(cell.strip() for cell in first) if has_header else None
+    if not has_header:
+        return SampleFile(path, values)
+    names = tuple(cell.strip() for cell in first)
+    if len(names) > 1 and not names[0] and np.array_equal(values[:, 0], np.arange(len(values))):
+        _tell(path, "its first column, which has no name and counts the rows from 0, is an index and left out")
+        names, values = names[1:], values[:, 1:]
     return SampleFile(path, values, names)
 
 
@@ -188,6 +198,13 @@ def _read_parquet(path: Path, _: str | None) -> SampleFile:
         table = parquet.read_table(path)
     except ArrowException as error:
         raise ValueError(str(error)) from error
+    metadata = table.schema.pandas_metadata or {}
+    index = [name for name in table.column_names if name in metadata.get("index_columns", ())]
+    if index:
+        _tell(path, f"the index of its table is left out: {', '.join(index)}")
+        table = table.drop_columns(index)
+    if not table.column_names:
+        raise ValueError("has no columns beside its index" if index else "has no columns")
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.null_count:
