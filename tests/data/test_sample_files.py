@@ -55,6 +55,34 @@ def test_a_csv_needs_no_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "is_told"),
+    [
+        ("400,410,420\n0.3,0.2,0.5\n", True),
+        ("0,1,2\n7,0,255\n", True),
+        ("0\n0.25\n", True),
+        ("nan,inf\n1,2\n", True),
+        ("0.1,0.2\n0.4,0.3\n", False),
+        ("3,1,2\n7,0,255\n", False),
+        ("0,0,0\n0,0.5,0\n", False),
+        ("1,2,3\n4,5,6\n", False),
+        ("5\n3\n", False),
+    ],
+)
+def test_a_header_of_numbers_is_read_as_values_and_told(
+    tmp_path: Path, content: str, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But not of every file without a header, as `wgan distance` of two plain ones has nothing to say."""
+    caplog.set_level(logging.INFO, "wgan")
+    (tmp_path / "x.csv").write_text(content)
+    assert open_samples(tmp_path / "x.csv").values.shape[0] == 2
+    first = content.partition("\n")[0].replace(",", ", ")
+    assert (
+        caplog.messages
+        == [f"{tmp_path / 'x.csv'}: has no header in words, so its first line is read as values: {first}"] * is_told
+    )
+
+
+@pytest.mark.parametrize(
     ("content", "names", "rows"),
     [
         (",a,b\n0,5,6\n1,7,8\n", ("a", "b"), [[5, 6], [7, 8]]),

@@ -153,6 +153,8 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
     if has_header and len(first) != values.shape[1]:
         raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
     if not has_header:
+        if _may_be_header(values):
+            _tell(path, f"has no header in words, so its first line is read as values: {', '.join(first)[:200]}")
         return SampleFile(path, values)
     names = tuple(cell.strip() for cell in first)
     if len(names) > 1 and not names[0] and np.array_equal(values[:, 0], np.arange(len(values))):
@@ -167,6 +169,13 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _may_be_header(values: Array) -> bool:
+    """Whether the first row (of N, D), all numbers, may be names: nan and inf, or whole numbers that count up, such as
+    wavelengths, above others that do not. Few rows of data do, so that files without a header are seldom told of."""
+    count_up = [bool((np.diff(row) > 0).all() and (row == np.rint(row)).all()) for row in values[:100]]
+    return not np.isfinite(values[0]).all() or (count_up[0] and not all(count_up))
 
 
 def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
