@@ -2,6 +2,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -47,6 +48,15 @@ def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:
     samples = read_samples(tmp_path / "x.npz")
     assert samples.dtype == torch.uint8
     assert samples.tolist() == images.tolist()
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">i2", "<i8", np.longdouble])
+def test_types_that_torch_lacks_are_read(tmp_path: Path, dtype: Any) -> None:
+    np.save(tmp_path / "x.npy", np.array([[1, 2], [3, -4]], dtype))
+    samples = read_samples(tmp_path / "x.npy")
+    assert samples.tolist() == [[1, 2], [3, -4]]
+    native = np.dtype(np.float64 if dtype is np.longdouble else dtype).newbyteorder("=")
+    assert samples.numpy().dtype == native
 
 
 def test_a_csv_needs_no_header(tmp_path: Path) -> None:

@@ -89,8 +89,12 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
 
 
 def read_samples(path: Path) -> Tensor:
-    """The samples of a file (N, ...) as a tensor on the CPU, in the file's own type."""
-    return torch.from_numpy(np.array(open_samples(path).values))
+    """The samples of a file (N, ...) as a tensor on the CPU, in the file's own type; torch has no longdouble, which
+    becomes float64."""
+    values = open_samples(path).values
+    is_longdouble = values.dtype.type is np.longdouble
+    native = np.dtype(np.float64) if is_longdouble else values.dtype.newbyteorder("=")
+    return torch.from_numpy(np.array(values, native))
 
 
 def _read_npy(path: Path, _: str | None) -> SampleFile:
