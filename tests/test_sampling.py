@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from PIL import Image
 
 from wgan_cli.config.load import load_config
+from wgan_cli.data.arrays import Arrays
+from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.sampling import check_out, write
@@ -29,6 +32,32 @@ def test_plain_values_as_an_array(tmp_path: Path) -> None:
         assert file["samples"].dtype == np.float32
         assert file["samples"].tolist() == samples.tolist()
         assert file["names"].tolist() == [str(i) for i in range(7)]
+
+
+def test_each_column_of_a_table_keeps_its_type(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    types = ("int32", "bool", "float32", "uint8", "float64")
+    columns = [pyarrow.array(np.arange(8).astype(name)) for name in types]
+    parquet.write_table(pyarrow.table(columns, names=list(types)), tmp_path / "x.parquet")
+    spec = Arrays(path=str(tmp_path / "x.parquet")).resolved()
+    state = spec.load(torch.device("cpu")).state_dict()
+    loaded = replace(
+        untrained("normal_gp"),
+        config=load_config("normal_gp").model_copy(update={"data": spec}),
+        data_state=state,
+    )
+    samples = 3 * torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    write(samples, [""] * 50, tmp_path / "new.parquet", loaded)
+    table = parquet.read_table(tmp_path / "new.parquet")
+    assert {name: table[name].to_numpy().dtype.name for name in table.column_names} == {name: name for name in types}
+    assert table["uint8"].to_numpy().max() < 128  # below 0 it ends at 0, not at 255
+    assert set(table["bool"].to_pylist()) == {False, True}
+    write(samples, [""] * 50, tmp_path / "new.csv", loaded)
+    assert open_samples(tmp_path / "new.csv").values[:, 2].astype(np.float32).tolist() == table["float32"].to_pylist()
+    older = replace(loaded, data_state={name: value for name, value in state.items() if name != "types"})
+    write(samples, [""] * 50, tmp_path / "old.parquet", older)
+    assert set(map(str, parquet.read_table(tmp_path / "old.parquet").schema.types)) == {"double"}
 
 
 def test_plain_values_as_a_picture(tmp_path: Path) -> None:

@@ -179,16 +179,15 @@ def write(samples: Tensor, names: Sequence[str], path: Path, loaded: LoadedRun, 
     """Writes samples (N, *shape) as the ending of `path` says, in the units and layout of the run's data.
 
     `.npz` holds `samples` (uint8 N x H x W x C for images) and `names`, one a sample; `.npy` the samples alone; `.csv`
-    and `.parquet` a table with the input's column names; `.png` one picture; a folder one PNG a sample. Raises
-    `WganError` if it can't be written.
+    and `.parquet` a table with the input's columns, each in its own type; `.png` one picture; a folder one PNG a
+    sample. Raises `WganError` if it can't be written.
     """
     data = loaded.config.data
     try:
         if path.suffix == ".png":
             write_png(path, picture(Scene(samples, data, loaded.decode, columns=columns)))
         elif path.suffix:
-            header = data.value_names or [f"x{i + 1}" for i in range(data.sample_shape[0])]
-            write_atomically(path, _WRITERS[path.suffix](loaded.decode(samples), names, header))
+            write_atomically(path, _WRITERS[path.suffix](samples, names, loaded))
         else:
             with creations() as made:
                 made.folder(path)
@@ -199,24 +198,32 @@ def write(samples: Tensor, names: Sequence[str], path: Path, loaded: LoadedRun, 
         raise WganError(f"--out {path}: can't be written ({reason})") from error
 
 
-def _npz(values: Array, names: Sequence[str], _: Sequence[str]) -> bytes:
+def _npz(samples: Tensor, names: Sequence[str], loaded: LoadedRun) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, samples=values, names=np.array(names))
+    np.savez(buffer, samples=loaded.decode(samples), names=np.array(names))
     return buffer.getvalue()
 
 
-def _npy(values: Array, _: Sequence[str], __: Sequence[str]) -> bytes:
+def _npy(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, values)
+    np.save(buffer, loaded.decode(samples))
     return buffer.getvalue()
 
 
-def _csv(values: Array, _: Sequence[str], columns: Sequence[str]) -> bytes:
+def _csv(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*map(_cells, values.T), strict=True))
+    header, columns = _table(samples, loaded)
+    writer.writerow(header)
+    writer.writerows(zip(*map(_cells, columns), strict=True))
     return buffer.getvalue().encode()
+
+
+def _table(samples: Tensor, loaded: LoadedRun) -> tuple[list[str], list[Array]]:
+    """The names of the columns of samples (N, D), and the columns, each in its own type."""
+    data = loaded.config.data
+    columns = data.decoded_columns(samples, loaded.data_state)
+    return list(data.value_names or [f"x{i + 1}" for i in range(len(columns))]), columns
 
 
 def _cells(column: Array) -> list[int] | list[str]:
@@ -224,12 +231,13 @@ def _cells(column: Array) -> list[int] | list[str]:
     return list(map(int, column)) if (column == np.rint(column)).all() else list(map(str, column))
 
 
-def _parquet(values: Array, _: Sequence[str], columns: Sequence[str]) -> bytes:
+def _parquet(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(list(values.T), names=list(columns)), buffer)
+    header, columns = _table(samples, loaded)
+    pyarrow.parquet.write_table(pyarrow.table(columns, names=header), buffer)
     return buffer.getvalue()
 
 
@@ -240,7 +248,7 @@ def _import_pyarrow(path: Path) -> None:
         raise BadInputError(f"--out {path}: writing .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
 
 
-_WRITERS: dict[str, Callable[[Array, Sequence[str], Sequence[str]], bytes]] = {
+_WRITERS: dict[str, Callable[[Tensor, Sequence[str], LoadedRun], bytes]] = {
     ".npz": _npz,
     ".npy": _npy,
     ".csv": _csv,

@@ -176,6 +176,16 @@ def test_columns_of_several_tables_are_joined_by_name(tmp_path: Path, place: str
     assert all((side[:, 0] > 0).all() for side in sides(spec, dataset))
 
 
+def test_the_types_of_columns_hold_those_of_all_files(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"x": np.arange(4, dtype=np.int32), "y": np.arange(4, dtype=np.float32), "z": np.arange(4) > 1}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    wider = {"z": columns["z"], "y": columns["y"].astype(np.float64), "x": columns["x"].astype(np.int16)}
+    parquet.write_table(pyarrow.table(wider), tmp_path / "b.parquet")
+    _, dataset = loaded(path=(str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")))
+    assert dataset.state_dict()["types"] == ["int32", "float64", "bool"]
+
+
 def test_numbers_and_a_column_of_them_are_one(tmp_path: Path) -> None:
     paths = saved(tmp_path / "x.npy", np.arange(9)), saved(tmp_path / "y.npy", np.arange(9, 18)[:, None])
     train, heldout = sides(*loaded(path=paths))

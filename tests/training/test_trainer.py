@@ -65,6 +65,17 @@ def test_a_state_of_another_device_is_refused() -> None:
         Trainer(quick(), CPU).load_state_dict(state)
 
 
+def test_the_data_must_be_that_of_the_state_as_far_as_that_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint of an older version says less of its data."""
+    trainer = Trainer(quick(), CPU)
+    state = trainer.state_dict()
+    monkeypatch.setattr(type(trainer.dataset), "state_dict", lambda _: {"digest": "a", "types": ["int32", "bool"]})
+    trainer.load_state_dict({**state, "data": {"digest": "a"}})
+    for other in ({"digest": "b"}, {"digest": "a", "types": ["bool", "bool"]}, {"digest": "a", "samples": 3}):
+        with pytest.raises(BadInputError, match="the data has changed"):
+            trainer.load_state_dict({**state, "data": other})
+
+
 @pytest.mark.parametrize("part", ["step", "generator", "critic", "average", "optimizers", "streams", "batches"])
 def test_a_state_that_lacks_a_part_is_refused(part: str) -> None:
     state = {name: value for name, value in Trainer(quick(), CPU).state_dict().items() if name != part}

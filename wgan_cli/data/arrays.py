@@ -21,7 +21,7 @@ from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further, read_together
 from wgan_cli.data.sample_files import SampleFile, open_samples
-from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics
+from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics, typed
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.paths import expanded
@@ -101,6 +101,11 @@ class Arrays(DataSpec):
         values = Scaling.from_state(state["scaling"]).unscaled(samples)
         return np.moveaxis(values, 1, -1) if self._puts_channels_last else values
 
+    def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
+        columns = super().decoded_columns(samples, state)
+        types = state.get("types") or [values.dtype for values in columns]
+        return [typed(values, np.dtype(name)) for values, name in zip(columns, types, strict=True)]
+
     def decoder(self, state: Mapping[str, Any]) -> nn.Module:
         return Unscaled(Scaling.from_state(state["scaling"]), self.sample_shape, channels_last=self._puts_channels_last)
 
@@ -135,6 +140,8 @@ class Arrays(DataSpec):
             "samples": len(chosen),
             "digest": digest.hexdigest(),
         }
+        if files.types is not None:
+            state["types"] = files.types
         return FiniteDataset(store, "data.path", heldout, state=state)
 
     def _open(self, paths: Sequence[str], like: "_Files | None" = None) -> "_Files":
@@ -189,6 +196,15 @@ class _Files:
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.result_type(*self.arrays)
+
+    @cached_property
+    def types(self) -> list[str] | None:
+        """The types of the columns, each of which holds all files' values; None if that of all columns is one."""
+        if not any(one.types for one in self.opened):
+            return None
+        by_file = [one.types or (one.values.dtype.name,) * math.prod(self.sample) for one in self.opened]
+        types = [np.result_type(*column).name for column in zip(*by_file, strict=True)]
+        return types if len(set(types)) > 1 else None
 
     @cached_property
     def starts(self) -> Array:

@@ -184,6 +184,10 @@ class DataSpec(Choice, ABC):
         (N, ...). `state` is what `Dataset.state_dict` gave."""
         return to_pixels(samples) if self.is_image else samples.float().cpu().numpy()
 
+    def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
+        """Vectors (N, D) as D columns (N,) in the units of the input, each in its own type."""
+        return list(self.decoded(samples, state).T)
+
     def decoder(self, state: Mapping[str, Any]) -> nn.Module:
         """`decoded` as a module of torch's operations, from tensors to tensors, for generators that are exported."""
         return AsPixels() if self.is_image else AsFloats()

@@ -37,6 +37,8 @@ class SampleFile:
     values: Array
     names: tuple[str, ...] | None = None
     """The names of the columns, where the file has some."""
+    types: tuple[str, ...] | None = None
+    """The names of the columns' own types, where the file has one for each; `values` has one that holds all."""
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -60,7 +62,8 @@ class SampleFile:
                 "in all its files"
             )
         order = [self.names.index(name) for name in other.names]
-        return SampleFile(self.path, self.values[:, order], other.names)
+        types = tuple(self.types[i] for i in order) if self.types else None
+        return SampleFile(self.path, self.values[:, order], other.names, types)
 
 
 def open_samples(path: Path, key: str | None = None) -> SampleFile:
@@ -226,7 +229,8 @@ def _read_parquet(path: Path, _: str | None) -> SampleFile:
         if values.dtype.kind not in "biuf":
             raise ValueError(f"column {name} holds {column.type}, which are no numbers; remove it")
         columns.append(values)
-    return SampleFile(path, np.stack(columns, axis=1), tuple(table.column_names))
+    types = tuple(values.dtype.name for values in columns)
+    return SampleFile(path, np.stack(columns, axis=1), tuple(table.column_names), types)
 
 
 _READERS: dict[str, Callable[[Path, str | None], SampleFile]] = {

@@ -61,6 +61,17 @@ def check_finite(chunk: Array, first_row: int, where: str) -> None:
         )
 
 
+def typed(values: Array, dtype: np.dtype[Any]) -> Array:
+    """`values` in another type: true above one half, and whole numbers within the limits of theirs."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind not in "iu":
+        return values > 0.5 if dtype.kind == "b" else values.astype(dtype)
+    limits = np.iinfo(dtype)
+    whole = values.clip(limits.min, np.nextafter(float(limits.max), 0)).astype(dtype)
+    return np.where(values >= limits.max, np.array(limits.max, dtype), whole)  # as a float it may round up beyond
+
+
 @dataclass(frozen=True)
 class Scaling:
     """scaled = (value − shift) / scale for each column or channel; a scale of 0 marks a constant one."""
@@ -97,12 +108,7 @@ class Scaling:
         values = samples.detach().cpu().double().numpy()
         values = values * self._like(values, self.scale) + self._like(values, self.shift)
         values = np.where(self._like(values, self.whole), np.rint(values), values)
-        dtype = np.dtype(self.dtype)
-        if dtype.kind not in "iu":
-            return values > 0.5 if dtype.kind == "b" else values.astype(dtype)
-        limits = np.iinfo(dtype)
-        whole = values.clip(limits.min, np.nextafter(float(limits.max), 0)).astype(dtype)
-        return np.where(values >= limits.max, np.array(limits.max, dtype), whole)  # as a float it may round up beyond
+        return typed(values, np.dtype(self.dtype))
 
     @staticmethod
     def _like(values: Array, numbers: Array) -> Array:

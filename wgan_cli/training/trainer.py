@@ -122,7 +122,8 @@ class Trainer:
         trained_on = state.get("device", self.device.type)
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
-        if not _equal(state.get("data", {}), self.dataset.state_dict()):
+        kept, data = state.get("data", {}), self.dataset.state_dict()
+        if not _equal(kept, {name: data.get(name) for name in kept}):  # older checkpoints lack names
             raise BadInputError(
                 "the data has changed since the run began; go on with the same files, or start a new run"
             )
