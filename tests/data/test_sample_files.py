@@ -65,6 +65,26 @@ def test_a_csv_needs_no_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("\n\na;b\n1;2\n3;4\n", ("a", "b")),
+        ("\n1;2\n3;4\n", None),
+        ("# a,b\n1,2\n3,4\n", ("a", "b")),
+        ('# "a, b";c\n1;2\n3;4\n', ("a, b", "c")),
+        ("# 400,410\n1,2\n3,4\n", ("400", "410")),
+        ("#a,#b\n1,2\n3,4\n", ("#a", "#b")),
+        ('"x, y, z";"say ""a,b,c"""\n1;2\n3;4\n', ("x, y, z", 'say "a,b,c"')),
+        ('"x; y; z",w\n1,2\n3,4\n', ("x; y; z", "w")),
+    ],
+)
+def test_the_first_line_tells_separator_and_names(tmp_path: Path, content: str, names: tuple[str, ...] | None) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    found = open_samples(tmp_path / "x.csv")
+    assert found.names == names
+    assert found.values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
     ("content", "is_told"),
     [
         ("400,410,420\n0.3,0.2,0.5\n", True),
@@ -145,6 +165,7 @@ def test_a_parquet_file_of_an_index_alone_is_refused(tmp_path: Path) -> None:
         ("x.csv", b"a,b\n", r"can't be read as \.csv \(has no rows\)"),
         ("x.csv", b"", r"can't be read as \.csv \(has no rows\)"),
         ("x.csv", b"1,2\n3,word\n", r"can't be read as \.csv"),
+        ("x.csv", b"\na,b\n1,2\n3,word\n", r"line 4, column 2 holds 'word'"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 import warnings
 import zipfile
 import zlib
@@ -143,10 +144,12 @@ def _tell(path: Path, what: str) -> None:
 def _read_csv(path: Path, _: str | None) -> SampleFile:
     """Numbers in float64."""
     with path.open(newline="", encoding="utf-8-sig") as file:  # "-sig" skips a byte-order mark
-        start = file.readline()
-        separator = max(",;\t", key=start.count)
+        start = next((line for line in file if line.strip()), "")
+        is_comment = start.startswith("# ")  # as numpy.savetxt marks a header
+        start = start.removeprefix("# ")
+        separator = max(",;\t", key=re.sub('"[^"]*"', "", start).count)
         first = next(csv.reader([start], delimiter=separator), [])
-        has_header = bool(first) and not any(map(_is_number, first))
+        has_header = is_comment or (bool(first) and not any(map(_is_number, first)))
         if not has_header:
             file.seek(0)
         else:
@@ -191,9 +194,7 @@ def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=separator)
         width = None
-        for row in islice(reader, int(has_header), None):
-            if not row:
-                continue
+        for row in islice(filter(None, reader), int(has_header), None):
             for column, cell in enumerate(row, 1):
                 if not _is_number(cell):
                     what = "is empty" if not cell.strip() else f"holds {cell.strip()[:40]!r}, which is no number"
