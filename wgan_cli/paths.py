@@ -16,3 +16,8 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise BadInputError(f"{path}: there is no such user, whose home folder ~ would be") from error
+
+
+def ending(path: str | Path) -> str:
+    """The ending of the name of a file to read, in small letters: cameras and Windows programs write .CSV or .ZIP."""
+    return Path(path).suffix.lower()

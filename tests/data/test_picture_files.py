@@ -8,6 +8,7 @@ import pytest
 from tests.data.pictures import encoded, noise, write_folder, zipped
 from wgan_cli.data import picture_files
 from wgan_cli.data.picture_files import open_pictures
+from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -39,6 +40,12 @@ def test_a_zip_holds_what_its_folder_holds(folder: Path, tmp_path: Path, method:
         for name in one.stamps():
             assert one.read(name) == other.read(name) == (folder / name).read_bytes()
             assert one.image(name).size == other.image(name).size == (8, 8)
+
+
+def test_the_ending_of_a_zip_may_be_in_capitals(folder: Path, tmp_path: Path) -> None:
+    archive = zipped(folder, tmp_path / "X.ZIP")
+    assert names_of(archive) == names_of(folder)
+    assert survey(archive).facts["samples"] == 6
 
 
 def test_only_pictures_count(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import pytest
 import torch
 from pyarrow import parquet
 
+from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.sample_files import ENDINGS, open_samples, read_samples
+from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.points import read_points
 
 VALUES = np.array([[1.0, 2.0], [3.0, 4.5], [-1.0, 0.0]])
 
@@ -40,6 +43,17 @@ def test_each_format_gives_the_same_samples(tmp_path: Path, ending: str) -> None
     samples = read_samples(path)
     assert samples.dtype == torch.float64
     assert samples.tolist() == VALUES.tolist()
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_endings_may_be_in_capitals(tmp_path: Path, kind: str) -> None:
+    WRITERS[kind](tmp_path / f"x{kind}")
+    path = (tmp_path / f"x{kind}").rename(tmp_path / f"X{kind.upper()}")
+    assert read_samples(path).tolist() == VALUES.tolist()
+    assert survey(path).facts["samples"] == 3
+    assert read_points(str(path), 3, torch.Generator()).tolist() == VALUES.tolist()
+    key = "samples" if kind == ".npz" else None
+    assert Arrays(path=str(path), key=key).resolved().sample == (2,)
 
 
 def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from wgan_cli.data.sample_files import SampleFile, open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics, typed
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
-from wgan_cli.paths import expanded
+from wgan_cli.paths import ending, expanded
 
 log = logging.getLogger("wgan")
 Array = NDArray[Any]
@@ -64,7 +64,7 @@ class Arrays(DataSpec):
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         if not self.paths:
             raise BadInputError("path: must name a file, or several")
-        if self.key is not None and not any(Path(path).suffix == ".npz" for path in self.paths):
+        if self.key is not None and not any(ending(path) == ".npz" for path in self.paths):
             raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
         files = self._open(self.paths)
         sample = files.sample

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import ending
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LARGEST_FILE = 1 << 29
@@ -46,7 +47,7 @@ def open_pictures(path: Path) -> Iterator[Pictures]:
         pictures: Pictures = _Folder(path)
         yield _checked(pictures)
         return
-    if path.suffix != ".zip" or not path.is_file():
+    if ending(path) != ".zip" or not path.is_file():
         raise BadInputError(f"{path}: is no folder of pictures, nor a .zip of one")
     try:
         archive = zipfile.ZipFile(path)

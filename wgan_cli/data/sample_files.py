@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import load_plain
+from wgan_cli.paths import ending
 
 log = logging.getLogger("wgan")
 Array = NDArray[Any]
@@ -74,16 +75,17 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
     by commas, semicolons or tabs, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
     `BadInputError` for anything else.
     """
-    if path.suffix not in _READERS:
+    kind = ending(path)
+    if kind not in _READERS:
         raise BadInputError(f"{path}: is not a {', '.join(ENDINGS)} file")
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
     try:
         with warnings.catch_warnings(action="ignore"):  # of files that are refused below
-            found = _READERS[path.suffix](path, key)
+            found = _READERS[kind](path, key)
     except UNREADABLE as error:
         reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
-        raise BadInputError(f"{path}: can't be read as {path.suffix} ({reason})") from error
+        raise BadInputError(f"{path}: can't be read as {kind} ({reason})") from error
     values = found.values
     if values.ndim == 0 or not values.size:
         raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")

@@ -17,6 +17,7 @@ from wgan_cli.data.picture_cache import classes_of, labels_of
 from wgan_cli.data.picture_files import open_pictures
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError
+from wgan_cli.paths import ending
 
 MOST_COLUMNS = 20
 """Columns of a wider table are not listed one by one."""
@@ -40,7 +41,7 @@ class Survey:
 
 def survey(path: Path, key: str | None = None) -> Survey:
     """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
-    if path.is_dir() or path.suffix == ".zip":
+    if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
         return _survey_pictures(path)
@@ -48,7 +49,7 @@ def survey(path: Path, key: str | None = None) -> Survey:
 
 
 def _survey_array(path: Path, key: str | None) -> Survey:
-    if key is not None and path.suffix != ".npz":
+    if key is not None and ending(path) != ".npz":
         raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
     file = open_samples(path, key)
     values = file.values

@@ -1,7 +1,6 @@
 """Reads sets of samples as points (N, D), from files or from datasets by name."""
 
 import logging
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from wgan_cli.data import find_split, split_names
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, read_samples
 from wgan_cli.errors import BadInputError
-from wgan_cli.paths import expanded
+from wgan_cli.paths import ending, expanded
 
 log = logging.getLogger("wgan")
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -25,7 +24,7 @@ def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
     finite.
     """
     dataset = find_split(source)
-    if dataset is None and Path(source).suffix not in ENDINGS:
+    if dataset is None and ending(source) not in ENDINGS:
         raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
     samples = read_samples(expanded(source)) if dataset is None else dataset.samples()
     if len(samples) > most:
