@@ -253,6 +253,8 @@ def test_columns_can_be_named_by_hand(tmp_path: Path) -> None:
     assert loaded(path=path, columns=("a", "b", "c"))[0].value_names == ("a", "b", "c")
     with pytest.raises(BadInputError, match=r"columns: names 2, but the samples of .*x\.npy are \(3,\)"):
         loaded(path=path, columns=("a", "b"))
+    with pytest.raises(BadInputError, match="columns: several columns are called 'a'"):
+        loaded(path=path, columns=("a", "b", "a"))
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,16 @@ def test_an_index_in_a_parquet_file_is_left_out(tmp_path: Path, index: str, capl
     assert f"x.parquet: the index of its table is left out: {index}" in caplog.text
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b, a\n1,2,3\n")
+    parquet.write_table(pyarrow.table([[1], [2], [3]], names=["a", "b", "a"]), tmp_path / "x.parquet")
+    for ending in ("csv", "parquet"):
+        with pytest.raises(
+            BadInputError, match=rf"x\.{ending}: several columns are called 'a'; give each its own name"
+        ):
+            open_samples(tmp_path / f"x.{ending}")
+
+
 def test_a_parquet_file_of_an_index_alone_is_refused(tmp_path: Path) -> None:
     table = pyarrow.table({"i": [1, 2]}).replace_schema_metadata({"pandas": json.dumps({"index_columns": ["i"]})})
     parquet.write_table(table, tmp_path / "x.parquet")

@@ -20,7 +20,7 @@ from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further, read_together
-from wgan_cli.data.sample_files import SampleFile, open_samples
+from wgan_cli.data.sample_files import SampleFile, check_distinct, open_samples
 from wgan_cli.data.scaling import ScaleName, Scaling, check_finite, statistics, typed
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError, WganError
@@ -74,6 +74,7 @@ class Arrays(DataSpec):
             raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
         if self.columns is not None and (len(self.columns),) != sample:
             raise BadInputError(f"columns: names {len(self.columns)}, but the samples of {self.paths[0]} are {sample}")
+        check_distinct(self.columns or (), "columns")
         absolute = tuple(str(expanded(path).absolute()) for path in self.paths)
         found: dict[str, Any] = {"sample": sample, "path": absolute[0] if isinstance(self.path, str) else absolute}
         if self.columns is None:

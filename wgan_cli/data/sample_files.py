@@ -6,7 +6,8 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -91,7 +92,15 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
         raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")
     if values.dtype.kind not in "biuf":
         raise BadInputError(f"{path}: holds {values.dtype} values; only booleans, whole and real numbers are possible")
+    check_distinct(found.names or (), str(path))
     return found
+
+
+def check_distinct(names: Sequence[str], where: str) -> None:
+    """Raises `BadInputError`, which begins with `where`, if two columns have one name."""
+    repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise BadInputError(f"{where}: several columns are called {', '.join(repeated[:10])}; give each its own name")
 
 
 def read_samples(path: Path) -> Tensor:
@@ -214,18 +223,19 @@ def _read_parquet(path: Path, _: str | None) -> SampleFile:
     except ImportError as error:
         raise BadInputError(f"{path}: reading .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:  # read_table is puzzled by two columns of one name
+            table = file.read()
     except ArrowException as error:
         raise ValueError(str(error)) from error
     metadata = table.schema.pandas_metadata or {}
     index = [name for name in table.column_names if name in metadata.get("index_columns", ())]
     if index:
         _tell(path, f"the index of its table is left out: {', '.join(index)}")
-        table = table.drop_columns(index)
-    if not table.column_names:
+    named = [pair for pair in zip(table.column_names, table.columns, strict=True) if pair[0] not in index]
+    if not named:
         raise ValueError("has no columns beside its index" if index else "has no columns")
     columns = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for name, column in named:
         if column.null_count:
             raise ValueError(f"column {name} has {column.null_count} empty cells; fill or remove them")
         values = column.to_numpy()
@@ -233,7 +243,7 @@ def _read_parquet(path: Path, _: str | None) -> SampleFile:
             raise ValueError(f"column {name} holds {column.type}, which are no numbers; remove it")
         columns.append(values)
     types = tuple(values.dtype.name for values in columns)
-    return SampleFile(path, np.stack(columns, axis=1), tuple(table.column_names), types)
+    return SampleFile(path, np.stack(columns, axis=1), tuple(name for name, _ in named), types)
 
 
 _READERS: dict[str, Callable[[Path, str | None], SampleFile]] = {
