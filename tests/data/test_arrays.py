@@ -170,7 +170,7 @@ def test_columns_of_several_tables_are_joined_by_name(tmp_path: Path, place: str
     for side in sides(spec, dataset):
         assert (side[:, 0] > 0).all()
         assert np.array_equal(side[:, 0], -side[:, 1])
-    with pytest.raises(BadInputError, match=r"other\.csv: has the columns z, where .*a\.csv has y; one run needs"):
+    with pytest.raises(BadInputError, match=r"other\.csv: has the columns z, where .*a\.csv has y; both need"):
         loaded(**beside("other.csv"))
     _, dataset = loaded(**beside("nameless.npy"))  # it has the columns as they stand
     assert all((side[:, 0] > 0).all() for side in sides(spec, dataset))
@@ -326,6 +326,8 @@ def replaced(path: Path, values: Any) -> None:
 def test_a_file_that_changes_while_it_is_streamed_ends_the_run(tmp_path: Path, change: str) -> None:
     path = Path(saved(tmp_path / "x.npy", table()))
     _, dataset = loaded(path=str(path), resident=False)
+    assert dataset.others is not None
+    assert not dataset.others.is_resident
     batches = dataset.batches(4, torch.Generator().manual_seed(0))
     batches.next()
     if change == "gone":

@@ -11,7 +11,7 @@ import torch
 from pyarrow import parquet
 
 from wgan_cli.data.arrays import Arrays
-from wgan_cli.data.sample_files import ENDINGS, open_samples, read_samples
+from wgan_cli.data.sample_files import ENDINGS, open_samples
 from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.points import read_points
@@ -40,7 +40,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 def test_each_format_gives_the_same_samples(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"x{ending}"
     WRITERS[ending](path)
-    samples = read_samples(path)
+    samples = open_samples(path).tensor()
     assert samples.dtype == torch.float64
     assert samples.tolist() == VALUES.tolist()
 
@@ -49,9 +49,9 @@ def test_each_format_gives_the_same_samples(tmp_path: Path, ending: str) -> None
 def test_endings_may_be_in_capitals(tmp_path: Path, kind: str) -> None:
     WRITERS[kind](tmp_path / f"x{kind}")
     path = (tmp_path / f"x{kind}").rename(tmp_path / f"X{kind.upper()}")
-    assert read_samples(path).tolist() == VALUES.tolist()
+    assert open_samples(path).tensor().tolist() == VALUES.tolist()
     assert survey(path).facts["samples"] == 3
-    assert read_points(str(path), 3, torch.Generator()).tolist() == VALUES.tolist()
+    assert read_points([str(path)], 3, torch.Generator())[0].tolist() == VALUES.tolist()
     key = "samples" if kind == ".npz" else None
     assert Arrays(path=str(path), key=key).resolved().sample == (2,)
 
@@ -59,7 +59,7 @@ def test_endings_may_be_in_capitals(tmp_path: Path, kind: str) -> None:
 def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
     np.savez(tmp_path / "x.npz", anything=images)  # the only array needs no name
-    samples = read_samples(tmp_path / "x.npz")
+    samples = open_samples(tmp_path / "x.npz").tensor()
     assert samples.dtype == torch.uint8
     assert samples.tolist() == images.tolist()
 
@@ -67,7 +67,7 @@ def test_samples_keep_their_shape_and_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [">f8", ">f4", ">i2", "<i8", np.longdouble])
 def test_types_that_torch_lacks_are_read(tmp_path: Path, dtype: Any) -> None:
     np.save(tmp_path / "x.npy", np.array([[1, 2], [3, -4]], dtype))
-    samples = read_samples(tmp_path / "x.npy")
+    samples = open_samples(tmp_path / "x.npy").tensor()
     assert samples.tolist() == [[1, 2], [3, -4]]
     native = np.dtype(np.float64 if dtype is np.longdouble else dtype).newbyteorder("=")
     assert samples.numpy().dtype == native
@@ -75,7 +75,7 @@ def test_types_that_torch_lacks_are_read(tmp_path: Path, dtype: Any) -> None:
 
 def test_a_csv_needs_no_header(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n\n3,4\n")
-    assert read_samples(tmp_path / "x.csv").tolist() == [[1, 2], [3, 4]]
+    assert open_samples(tmp_path / "x.csv").tensor().tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, m
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInputError, match=message) as caught:
-        read_samples(tmp_path / name)
+        open_samples(tmp_path / name).tensor()
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -219,10 +219,10 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, m
 def test_other_contents_are_refused(tmp_path: Path, name: str, save: Callable[[Path], object], message: str) -> None:
     save(tmp_path / name)
     with pytest.raises(BadInputError, match=message):
-        read_samples(tmp_path / name)
+        open_samples(tmp_path / name).tensor()
 
 
 def test_pickled_code_is_never_run(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(BadInputError, match="can't be read"):
-        read_samples(tmp_path / "x.npy")
+        open_samples(tmp_path / "x.npy").tensor()

@@ -10,7 +10,8 @@ from wgan_cli.evaluation.points import read_points
 
 
 def read(source: object, most: int = 10) -> torch.Tensor:
-    return read_points(str(source), most, torch.Generator().manual_seed(0))
+    (points,) = read_points([str(source)], most, torch.Generator().manual_seed(0))
+    return points
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
@@ -86,3 +87,13 @@ def test_bad_sources_are_named(
         read(name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_columns_are_compared_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,10\n2,20\n")
+    (tmp_path / "b.csv").write_text("y,x\n10,1\n20,2\n")
+    (tmp_path / "c.csv").write_text("z,x\n10,1\n20,2\n")
+    one, other = read_points([str(tmp_path / name) for name in ("a.csv", "b.csv")], 9, torch.Generator())
+    assert torch.equal(one, other)
+    with pytest.raises(BadInputError, match=r"c\.csv: has the columns z, where .*a\.csv has y"):
+        read_points([str(tmp_path / name) for name in ("a.csv", "c.csv")], 9, torch.Generator())

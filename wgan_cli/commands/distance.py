@@ -62,7 +62,7 @@ def distance(
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
-    x, y = (read_points(source, num, generator) for source in (a, b))
+    x, y = read_points([a, b], num, generator)
     fits, confidence = load_fits(config), confidence or CONFIDENCE
     problem = Problem(
         x, y, p=p, epsilon=epsilon, seed=seed, fits=fits, confidence=confidence, with_plan=plot is not None

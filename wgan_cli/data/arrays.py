@@ -134,7 +134,7 @@ class Arrays(DataSpec):
             chosen, other_chosen = split(len(files), self.heldout, self.paths[0])
         resident = self._fits(len(files), device) if self.resident == "auto" else self.resident
         store = _Rows(files, chosen, scaling).store(device, resident)
-        heldout = _Rows(others, other_chosen, scaling).store(device, True)
+        heldout = _Rows(others, other_chosen, scaling).store(device, resident)
         state = {
             "scaling": scaling.state_dict(),
             "ranges": np.stack([found.least, found.greatest], 1).tolist(),

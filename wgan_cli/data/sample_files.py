@@ -48,6 +48,12 @@ class SampleFile:
         """The shape of one sample; plain numbers (N,) are as good as one column (N, 1)."""
         return self.values.shape[1:] or (1,)
 
+    def tensor(self) -> Tensor:
+        """The samples on the CPU, in the file's own type; torch has no longdouble, which becomes float64."""
+        is_longdouble = self.values.dtype.type is np.longdouble
+        native = np.dtype(np.float64) if is_longdouble else self.values.dtype.newbyteorder("=")
+        return torch.from_numpy(np.array(self.values, native))
+
     def in_order_of(self, other: "SampleFile") -> "SampleFile":
         """The same samples, with columns in the order of another file's; without names in both, as they stand.
 
@@ -61,8 +67,7 @@ class SampleFile:
         )
         if own or missing:
             raise BadInputError(
-                f"{self.path}: has the columns {own}, where {other.path} has {missing}; one run needs the same columns "
-                "in all its files"
+                f"{self.path}: has the columns {own}, where {other.path} has {missing}; both need the same columns"
             )
         order = [self.names.index(name) for name in other.names]
         types = tuple(self.types[i] for i in order) if self.types else None
@@ -101,15 +106,6 @@ def check_distinct(names: Sequence[str], where: str) -> None:
     repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise BadInputError(f"{where}: several columns are called {', '.join(repeated[:10])}; give each its own name")
-
-
-def read_samples(path: Path) -> Tensor:
-    """The samples of a file (N, ...) as a tensor on the CPU, in the file's own type; torch has no longdouble, which
-    becomes float64."""
-    values = open_samples(path).values
-    is_longdouble = values.dtype.type is np.longdouble
-    native = np.dtype(np.float64) if is_longdouble else values.dtype.newbyteorder("=")
-    return torch.from_numpy(np.array(values, native))
 
 
 def _read_npy(path: Path, _: str | None) -> SampleFile:

@@ -1,13 +1,14 @@
 """Reads sets of samples as points (N, D), from files or from datasets by name."""
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
 from wgan_cli.data.pixels import scale
-from wgan_cli.data.sample_files import ENDINGS, read_samples
+from wgan_cli.data.sample_files import ENDINGS, open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded
 
@@ -16,20 +17,40 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Of the largest value of a set: squares and their sums stay within float64."""
 
 
-def read_points(source: str, most: int, generator: torch.Generator) -> Tensor:
-    """The samples of `source`, a file or a name such as `mnist:test`, as points (N, D) in float64.
+def read_points(sources: Sequence[str], most: int, generator: torch.Generator) -> list[Tensor]:
+    """The samples of each source, a file or a name such as `mnist:test`, as points (N, D) in float64.
 
-    If there are more than `most` samples, `most` are drawn without replacement. Bytes, which `wgan sample` writes for
-    images, are scaled to [-1, 1]. Raises `BadInputError` for a source that can't be read or has values that are not
-    finite.
+    Columns are in the order of the first file's, where files name theirs. If there are more than `most` samples, `most`
+    are drawn without replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises
+    `BadInputError` for a source that can't be read or has values that are not finite.
     """
-    dataset = find_split(source)
-    if dataset is None and ending(source) not in ENDINGS:
+    files = {source: open_samples(expanded(source)) for source in sources if _is_file(source)}
+    samples = [
+        files[source].in_order_of(next(iter(files.values()))).tensor() if source in files else _split(source)
+        for source in sources
+    ]
+    return [_points(source, values, most, generator) for source, values in zip(sources, samples, strict=True)]
+
+
+def _is_file(source: str) -> bool:
+    """Whether it is a file, or else the name of a dataset's split."""
+    if find_split(source) is not None:
+        return False
+    if ending(source) not in ENDINGS:
         raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
-    samples = read_samples(expanded(source)) if dataset is None else dataset.samples()
+    return True
+
+
+def _split(name: str) -> Tensor:
+    found = find_split(name)
+    assert found is not None
+    return found.samples()
+
+
+def _points(source: str, samples: Tensor, most: int, generator: torch.Generator) -> Tensor:
     if len(samples) > most:
         samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
-    if dataset is None and samples.dtype == torch.uint8:
+    if samples.dtype == torch.uint8 and find_split(source) is None:
         log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
     points = scale(samples).double().reshape(len(samples), -1)
     if not points.isfinite().all():
