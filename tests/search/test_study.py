@@ -10,7 +10,7 @@ from optuna.trial import TrialState  # noqa: E402
 
 from tests.search.helpers import tiny_space  # noqa: E402
 from wgan_cli.errors import BadInputError  # noqa: E402
-from wgan_cli.search.study import Search, mend  # noqa: E402
+from wgan_cli.search.study import Search, _MendingLock, mend  # noqa: E402
 
 
 def opened(folder: Path, trials: int = 4, *, resume: bool = True) -> Search:
@@ -110,6 +110,35 @@ def test_a_torn_line_is_cut_off_before_the_next_is_written(tmp_path: Path, torn:
     content = journal.read_bytes()
     assert content.startswith(before)
     assert all(json.loads(line) for line in content.splitlines())
+
+
+class Clock:
+    """Time for Optuna's locks, a second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1
+        assert self.now < 1000, "it waits without end"
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_the_lock_of_a_killed_process_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    """Also in a folder that is relative, or was moved since."""
+    monkeypatch.chdir(tmp_path)
+    opened(Path("s"))
+    _MendingLock(Path("s") / "journal.log").acquire()
+    folder = Path("s").rename("moved") if is_moved else Path("s")
+    monkeypatch.setattr("optuna.storages.journal._file.time", Clock())
+    with ExitStack() as held:
+        assert opened(folder).claim(held) is not None
 
 
 @pytest.mark.parametrize(("content", "kept"), [(b"", b""), (b"a\nb\n", b"a\nb\n"), (b"a\nb", b"a\n"), (b"torn", b"")])

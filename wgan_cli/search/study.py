@@ -16,7 +16,7 @@ from typing import Any, cast
 import optuna
 from filelock import Timeout
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from wgan_cli.config.documents import dotted
@@ -185,7 +185,9 @@ class _MendingLock:
     append to it, and could not read the journal from then on."""
 
     def __init__(self, journal: Path) -> None:
-        self._journal, self._lock = journal, JournalFileSymlinkLock(str(journal))
+        # `journal.lock` is a file. Optuna's other lock is a link to the journal: if a process is killed that holds it,
+        # all wait without end where it leads nowhere, as in a relative folder, in a moved one, on another machine.
+        self._journal, self._lock = journal, JournalFileOpenLock(str(journal.with_suffix("")))
 
     def acquire(self) -> bool:
         acquired = self._lock.acquire()
