@@ -135,6 +135,18 @@ def test_a_trial_that_diverges_is_pruned_and_one_too_large_has_failed(
     assert tried(search).number == 2  # it was not lost
 
 
+def test_a_run_that_has_begun_and_is_refused_can_go_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without the GPU that it began on."""
+    search = begun(tmp_path)
+    with pytest.raises(WganError):
+        tried(search, lambda: True)
+    monkeypatch.setattr(trials_room, "train_run", _raising(BadInputError("the run was trained on cuda")))
+    for _ in range(2):
+        with pytest.raises(BadInputError, match="trained on cuda"):
+            tried(search)
+    assert len(search.ended) == 0
+
+
 def _raising(error: Exception) -> Any:
     def raises(*_: Any, **__: Any) -> None:
         raise error

@@ -88,6 +88,25 @@ def test_a_mistake_leaves_nothing(wgan: Wgan, tmp_path: Path, monkeypatch: pytes
     assert os.listdir() == []
 
 
+def test_a_search_of_refused_trials_ends_and_says_so(wgan: Wgan, tmp_path: Path) -> None:
+    space = tiny(tmp_path, ("training: {", "training: {engine: {choices: [graph]}, "))
+    for more in ((), ("--resume",)):
+        done = wgan("search", space, "--out", "s", "--trials", 2, "--device", "cpu", *more)
+        assert (done.code, done.out) == (1, "")
+        assert "wgan: s: no trial is complete: all were pruned, diverged or failed; change" in done.err
+        assert ("trial-0001: failed: training.engine: graph needs one GPU" in done.err) == (not more)
+
+
+def test_what_all_trials_lack_ends_the_search_before_it_begins(
+    wgan: Wgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wgan_cli.trackers.find_spec", lambda _: None)
+    done = wgan("search", tiny(tmp_path, ("output: {", "output: {report: [mlflow], ")), "--out", "s")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "output.report: mlflow is not installed" in done.err
+    assert os.listdir() == []
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_and_loses_no_trial(tmp_path: Path) -> None:
     space, out = tiny(tmp_path, *LONG), tmp_path / "s"

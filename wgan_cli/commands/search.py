@@ -53,7 +53,8 @@ def _report(done: Any) -> None:
         log.info("%d trials are still in training elsewhere; the best so far:", done.unfinished)
     best = done.best()
     if best is None:
-        raise WganError(f"{done.folder}: no trial is complete: all were pruned, diverged or failed")
+        why = "no trial is complete: all were pruned, diverged or failed"
+        raise WganError(f"{done.folder}: {why}; change the space, and search in another folder")
     shares = done.importances()
     if shares:
         path = done.folder / "importance.png"

@@ -81,10 +81,14 @@ class Space:
         all_values = {**self.fixed, **values}
         return load_varied(self.spec.config, [(key, all_values[key], where) for key, where in self.places.items()])
 
+    @property
+    def first(self) -> RunConfig:
+        """The config with the first value of each varied key."""
+        return self.config({key: values.tried[0] for key, values in self.varied.items()})
+
     def to_dict(self) -> dict[str, Any]:
         """What determines the search, in plain containers: with another one of these, it is another search."""
-        ends = self.config({key: values.tried[0] for key, values in self.varied.items()})
-        return {**self.spec.model_dump(mode="json"), "first": ends.to_dict()}
+        return {**self.spec.model_dump(mode="json"), "first": self.first.to_dict()}
 
 
 def read_space(path: Path) -> Space:

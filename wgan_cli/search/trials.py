@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.evaluation.figures import evaluate
 from wgan_cli.runs.loaded import load_run
+from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_metrics
 from wgan_cli.search.space import SearchSpec
 from wgan_cli.search.study import Claim, Search
@@ -31,36 +32,37 @@ def try_one(search: Search, claim: Claim, device: torch.device, must_stop: Calla
     """Trains a trial, from its checkpoint if it has one, and writes how it ended.
 
     A trial that diverges counts as pruned; one whose config is refused, or needs too much memory, as failed. Raises
-    `WganError` with exit code 75 if it is to stop: then the trial can go on later.
+    `WganError` with exit code 75 if it is to stop: then the trial can go on later. So it can after any other error.
     """
-    spec = search.space.spec
+    objective = search.space.spec.objective
     try:
-        config = search.space.config(claim.values)
-    except BadInputError as error:  # values that are good alone, but not together
-        _end(search, claim, None, TrialState.FAIL, f"failed: {error}")
-        return
-    try:
-        with _quiet():
-            train_run(
-                config,
-                device,
-                out=claim.run,
-                name=claim.run.name,
-                resume=True,
-                watch=_watch(claim, spec, config.training.iterations, must_stop),
-            )
-        value = _objective(claim.run, spec.objective, device)
+        _train(search, claim, device, must_stop)
     except _PrunedError:
         _end(search, claim, None, TrialState.PRUNED, "pruned")
     except WganError as error:
         if error.exit_code == ExitCode.DIVERGED:
             _end(search, claim, None, TrialState.PRUNED, "diverged")
-        elif error.__cause__ is not None and is_out_of_memory(error.__cause__):  # another trial may need less
+        elif _is_its_own(error, claim.run):
             _end(search, claim, None, TrialState.FAIL, f"failed: {error}")
         else:
             raise
     else:
-        _end(search, claim, value, TrialState.COMPLETE, f"{spec.objective} {value:.4g}")
+        value = _objective(claim.run, objective, device)
+        _end(search, claim, value, TrialState.COMPLETE, f"{objective} {value:.4g}")
+
+
+def _train(search: Search, claim: Claim, device: torch.device, must_stop: Callable[[], bool]) -> None:
+    config = search.space.config(claim.values)  # refused if values that are good alone don't go together
+    watch = _watch(claim, search.space.spec, config.training.iterations, must_stop)
+    with _quiet():
+        train_run(config, device, out=claim.run, name=claim.run.name, resume=True, watch=watch)
+
+
+def _is_its_own(error: WganError, run: Path) -> bool:
+    """Whether the error is of this trial's values alone, so that another one may do better."""
+    if isinstance(error, BadInputError):
+        return not holds_run(run)  # a run that has begun has a good config: it lacks its device, or its data
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
 def _end(search: Search, claim: Claim, value: float | None, state: TrialState, words: str) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 
+from wgan_cli.config.run_config import RunConfig
 from wgan_cli.devices import pick_device
 from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.search.space import Space
 from wgan_cli.search.study import Search
 from wgan_cli.search.trials import try_one
+from wgan_cli.trackers import check_trackers
 from wgan_cli.training.signals import Signals
 
 log = logging.getLogger("wgan.search")
@@ -55,13 +57,20 @@ def _stopped() -> WganError:
     return WganError("stopped, and saved; the same line with --resume goes on", ExitCode.STOPPED)
 
 
+def _check_needs(config: RunConfig, device: str) -> None:
+    """Raises `WganError`, before a folder is made, if what all trials need is missing: else each of them would fail."""
+    pick_device(device)
+    check_trackers(config)
+    config.data.fetch()
+
+
 def search_space(space: Space, folder: Path, trials: int, *, jobs: int, device: str, resume: bool) -> Search:
     """Trains the trials of a search by `jobs` processes, and returns it.
 
     With `resume`, a search in the folder goes on, also one at which other processes are still at work. Raises
     `WganError` for bad input, and with exit code 75 if a signal stopped it: the trials are saved then.
     """
-    pick_device(device)  # refused before a folder is made
+    _check_needs(space.first, device)
     Search.begin(folder, space, resume=resume)
     threads = torch.get_num_threads()
     spawn = multiprocessing.get_context("spawn")
