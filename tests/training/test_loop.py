@@ -14,6 +14,7 @@ from tests.helpers import metrics
 from tests.training.helpers import CPU, quick
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.runs.checkpoints import checkpoints, read_newest, sealed
+from wgan_cli.runs.readers import read_status
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.trainer import Trainer
 
@@ -122,6 +123,14 @@ def test_a_signal_stops_a_run_after_its_iteration_and_saves_it(
     assert [path.stem for path in checkpoints(tmp_path / "run")] == ["000000005", "000000004"]
     resumed = train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True)
     assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(finished).items())
+
+
+def test_a_ctrl_c_after_the_last_iteration_is_for_the_caller(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is finished, but a notebook's cell may have more to do."""
+    monkeypatch.setattr("wgan_cli.training.loop.summary", lambda *_: [os.kill(os.getpid(), signal.SIGINT)])
+    with pytest.raises(KeyboardInterrupt):
+        train_run(quick(iterations=7), CPU, out=run, name="x", resume=True)
+    assert read_status(run)["state"] == "finished"
 
 
 def test_resume_starts_a_run_that_is_not_there_and_leaves_one_that_is_done(tmp_path: Path) -> None:

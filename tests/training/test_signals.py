@@ -2,19 +2,25 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import Tensor
 
+from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.training.distributed import ALONE, World
 from wgan_cli.training.signals import Signals
 
 
 @pytest.fixture(autouse=True)
-def restored_handlers() -> Iterator[None]:
+def handed_on() -> Iterator[list[int]]:
+    """The signals that reach the handlers of before. These end no process here, and are put back."""
     before = {number: signal.getsignal(number) for number in Signals.CAUGHT}
-    yield
+    reached: list[int] = []
+    for number in before:
+        signal.signal(number, lambda number, _: reached.append(number))
+    yield reached
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -54,16 +60,31 @@ def test_handlers_are_put_back() -> None:
     assert handlers() == before
 
 
-def test_a_process_that_goes_on_has_its_handlers_back_after_a_signal() -> None:
-    """As in a notebook, where a run was stopped."""
+STOPPED = WganError("stopped", ExitCode.STOPPED)
+
+
+@pytest.mark.parametrize(("error", "is_served"), [(None, False), (WganError("failed"), False), (STOPPED, True)])
+def test_a_signal_that_stopped_nothing_is_handed_on(
+    handed_on: list[int], error: WganError | None, is_served: bool
+) -> None:
     before = handlers()
-    with Signals():
+    with suppress(WganError), Signals():
         os.kill(os.getpid(), signal.SIGTERM)
+        if error:
+            raise error
     assert handlers() == before
+    assert handed_on == ([] if is_served else [signal.SIGTERM])
+
+
+def test_a_search_has_the_signal_that_its_trial_did_not_serve() -> None:
+    with Signals() as outer:
+        with Signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.received == signal.SIGTERM
 
 
 @pytest.mark.parametrize("was_stopped", [False, True])
-def test_a_process_that_ends_ignores_late_signals(was_stopped: bool) -> None:
+def test_a_process_that_ends_ignores_late_signals(handed_on: list[int], was_stopped: bool) -> None:
     at_first = signal.getsignal(signal.SIGINT)
     with Signals(process_ends=True):
         if was_stopped:
@@ -71,6 +92,7 @@ def test_a_process_that_ends_ignores_late_signals(was_stopped: bool) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) == at_first  # a user's Ctrl-C still ends it
     os.kill(os.getpid(), signal.SIGTERM)
+    assert handed_on == []
 
 
 def test_outside_the_main_thread_no_signal_is_caught() -> None:
