@@ -236,6 +236,7 @@ def test_bad_ends_of_an_interpolation_are_refused(wgan: Wgan, trained: Path, end
         (("evaluate", "{run}", "--num=10", "--nearest"), "--nearest"),
         (("distance", "x.npy", "x.npy", "--plot"), "--plot"),
         (("data", "x.npy", "--plot"), "--plot"),
+        (("search", "x.yaml", "--out"), "--out"),
     ],
 )
 def test_no_path_and_stdout_are_refused_by_name(wgan: Wgan, trained: Path, line: tuple[str, ...], option: str) -> None:
@@ -260,6 +261,7 @@ def test_no_path_and_stdout_are_refused_by_name(wgan: Wgan, trained: Path, line:
         ("data", "~nobody-of-this-name"),
         ("distance", "~nobody-of-this-name/x.npy", "mnist:test"),
         ("init", "--data", "~nobody-of-this-name"),
+        ("search", "~nobody-of-this-name/x.yaml", "--out", "x"),
     ],
 )
 def test_the_home_of_nobody_is_refused(wgan: Wgan, line: tuple[str, ...]) -> None:

@@ -6,16 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from wgan_cli.commands.options import Device
+from wgan_cli.commands.options import Device, a_path, an_output
 from wgan_cli.errors import BadInputError, WganError
 
 SpaceFile = Annotated[
     Path,
     typer.Argument(
-        help="A YAML file: config, objective, and space with a range or choices for each key.", metavar="SPACE"
+        parser=a_path,
+        help="A YAML file: config, objective, and space with a range or choices for each key.",
+        metavar="SPACE",
     ),
 ]
-Out = Annotated[Path, typer.Option(help="The folder of the search; each trial is a run in it.", metavar="DIR")]
+Out = Annotated[
+    Path, typer.Option(parser=an_output, help="The folder of the search; each trial is a run in it.", metavar="DIR")
+]
 Trials = Annotated[int, typer.Option(min=1, metavar="N", help="The number of trials, of all processes together.")]
 Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes here that train trials.")]
 Resume = Annotated[
@@ -38,9 +42,7 @@ def search(
     from wgan_cli.search.space import read_space
     from wgan_cli.search.workers import search_space
 
-    read = read_space(space.expanduser())
-    done = search_space(read, out.expanduser(), trials, jobs=jobs, device=device, resume=resume)
-    _report(done)
+    _report(search_space(read_space(space), out, trials, jobs=jobs, device=device, resume=resume))
 
 
 def _report(done: Any) -> None:
