@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,23 @@ def test_what_all_trials_lack_ends_the_search_before_it_begins(
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize(("jobs", "threads"), [(1, [6, 6]), (2, [3, 6]), (7, [1, 6])])
+def test_processes_share_the_threads_and_the_last_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, threads: list[int]
+) -> None:
+    used: list[int] = []
+    ended = SimpleNamespace(start=lambda: None, is_alive=lambda: False, pid=None)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: SimpleNamespace(Process=lambda **_: ended))
+    monkeypatch.setattr(Search, "claim", lambda *_: used.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        search_space(tiny_space(tmp_path), tmp_path / "s", 1, jobs=jobs, device="cpu", resume=False)
+        assert (used, torch.get_num_threads()) == (threads, 6)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_and_loses_no_trial(tmp_path: Path) -> None:
     space, out = tiny(tmp_path, *LONG), tmp_path / "s"
@@ -171,7 +189,7 @@ def test_a_signal_stops_all_processes_and_the_same_line_goes_on(tmp_path: Path) 
 
 
 def _at_work(space: Path, out: Path) -> None:
-    Work(tiny_space(space, *LONG), out, KILLED, "cpu").do(lambda: False)
+    Work(tiny_space(space, *LONG), out, KILLED, "cpu", threads=1).do(lambda: False)
 
 
 KILLS, KILLED = 100, 30

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,16 +33,16 @@ class Work:
     folder: Path
     trials: int
     device: str
-    jobs: int = 1
-    number: int = 0
-    """Of this process among the `jobs`."""
+    threads: int
+    """Of the CPU, for this process."""
+    number: int | None = None
+    """Of this process among several; None if it is alone."""
 
     def do(self, must_stop: Callable[[], bool]) -> Search:
         """Trains trials until none is left to begin, or to take over. Raises `WganError`, with exit code 75 if it must
         stop before."""
-        if self.jobs > 1:
-            torch.set_num_threads(max(1, torch.get_num_threads() // self.jobs))
-        device = pick_device(self.device, self.number if self.jobs > 1 else None)
+        torch.set_num_threads(self.threads)
+        device = pick_device(self.device, self.number)
         search = Search(self.folder, self.space, self.trials)
         while not must_stop():
             with ExitStack() as held:
@@ -74,19 +74,20 @@ def search_space(space: Space, folder: Path, trials: int, *, jobs: int, device: 
     Search.begin(folder, space, resume=resume)
     threads = torch.get_num_threads()
     spawn = multiprocessing.get_context("spawn")
-    works = [Work(space, folder, trials, device, jobs, number) for number in range(jobs)]
-    others = [spawn.Process(target=_work_beside, args=(work,)) for work in works[1:]]
+    share, numbers = max(1, threads // jobs), range(jobs) if jobs > 1 else [None]
+    first, *beside = (Work(space, folder, trials, device, share, number) for number in numbers)
+    others = [spawn.Process(target=_work_beside, args=(work,)) for work in beside]
     try:
         with Signals() as signals:
             for other in others:
                 other.start()
-            works[0].do(lambda: signals.received is not None)
+            first.do(lambda: signals.received is not None)
             while any(other.is_alive() for other in others):
                 if signals.received is not None:
                     raise _stopped()
                 time.sleep(POLL)
-            # Of trials whose process was killed after this one had found no more.
-            return works[0].do(lambda: signals.received is not None)
+            # Of trials whose process was killed after this one had found no more. All threads are free now.
+            return replace(first, threads=threads).do(lambda: signals.received is not None)
     except WganError as error:
         raise _stopped() if error.exit_code == ExitCode.STOPPED else error from None
     finally:
