@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,8 @@ import yaml
 from PIL import Image
 
 pytest.importorskip("optuna")
+
+from optuna.trial import TrialState
 
 from tests.conftest import Wgan
 from tests.helpers import metrics, wait_for
@@ -75,6 +78,22 @@ def test_a_search_prints_the_best_config_and_draws_importances(wgan: Wgan, tmp_p
     assert (again.code, again.out, again.err.count("\n")) == (2, "", 1)
     resumed = wgan("search", space, "--out", "s", "--trials", 5, "--device", "cpu", "--resume")
     assert (resumed.code, resumed.out) == (0, done.out)
+
+
+def test_a_picture_that_cannot_be_written_costs_no_config(wgan: Wgan, tmp_path: Path) -> None:
+    space = tiny_space(tmp_path)
+    Search.begin(Path("s"), space, resume=False)
+    search = Search(Path("s"), space, 4)
+    for number in range(4):
+        with ExitStack() as held:
+            claim = search.claim(held)
+            assert claim is not None
+            search.tell(claim.trial, float(number), TrialState.COMPLETE)
+    Path("s/importance.png").mkdir()
+    done = wgan("search", tmp_path / "space.yaml", "--out", "s", "--trials", 4, "--resume")
+    assert done.code == 1
+    assert done.err.endswith("wgan: s/importance.png: can't be written (Is a directory)\n")
+    assert done.out.startswith("# s/trial-0000: truth/w1 0, the best of 4 trials\nseed: ")
 
 
 def test_a_mistake_leaves_nothing(wgan: Wgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import typer
 from wgan_cli.commands.options import Device, a_path, an_output
 from wgan_cli.errors import BadInputError, WganError
 
+log = logging.getLogger("wgan")
+
 SpaceFile = Annotated[
     Path,
     typer.Argument(
@@ -47,21 +49,26 @@ def search(
 
 def _report(done: Any) -> None:
     """Draws the importances, and prints the best config with a comment that names its run."""
-    from wgan_cli.plots.importance import importance_figure
-    from wgan_cli.plots.style import save
-
-    log, spec = logging.getLogger("wgan"), done.space.spec
     if done.unfinished:
         log.info("%d trials are still in training elsewhere; the best so far:", done.unfinished)
     best = done.best()
     if best is None:
         why = "no trial is complete: all were pruned, diverged or failed"
         raise WganError(f"{done.folder}: {why}; change the space, and search in another folder")
+    try:
+        _draw_importances(done)
+    finally:  # a closed pipe must not cost the picture, nor a full disk the config
+        run, value, values = best
+        typer.echo(f"# {run}: {done.space.spec.objective} {value:.6g}, the best of {len(done.ended)} trials")
+        typer.echo(done.space.config(values).to_yaml(), nl=False)
+
+
+def _draw_importances(done: Any) -> None:
+    from wgan_cli.plots.importance import importance_figure
+    from wgan_cli.plots.style import save
+
     shares = done.importances()
     if shares:
         path = done.folder / "importance.png"
-        save(importance_figure(shares, spec.objective, len(done.ended)), path)
+        save(importance_figure(shares, done.space.spec.objective, len(done.ended)), path)
         log.info("%s: how much each key matters", path)
-    run, value, values = best
-    typer.echo(f"# {run}: {spec.objective} {value:.6g}, the best of {len(done.ended)} trials")
-    typer.echo(done.space.config(values).to_yaml(), nl=False)
