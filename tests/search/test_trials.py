@@ -1,3 +1,6 @@
+import io
+import logging
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,20 @@ def test_a_trial_is_a_run_and_its_value_the_mean_of_the_last_three(tmp_path: Pat
     loaded = load_run(str(run), CPU)
     assert loaded.config.optimizer.generator.lr == trial.params["optimizer.generator.lr"]
     assert loaded.step == 40
+
+
+def test_a_trial_is_one_line_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trials that are trained at once would draw their bars over each other."""
+    caplog.set_level(logging.INFO, "wgan")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    tried(begun(tmp_path, ("iterations: 40", "iterations: 5")))
+    assert terminal.getvalue() == ""
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("trial-0000: truth/w1 ")
 
 
 def test_a_trial_that_is_stopped_goes_on_and_ends_as_if_never_stopped(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
+import io
 import logging
 import math
 import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,20 @@ def test_each_logged_iteration_is_a_line_of_the_log(tmp_path: Path, caplog: pyte
     assert more[: len(kept)] == kept
     assert "from iteration 6: cpu" in more[len(kept)]
     assert "iteration 8 of 8" in more[-1]
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_watched_run_has_lines_and_no_bar_on_a_terminal(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_watched: bool
+) -> None:
+    caplog.set_level(logging.INFO, "wgan")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    watch = (lambda *_: None) if is_watched else None
+    train_run(quick(iterations=7), CPU, out=run, name="x", resume=True, watch=watch)
+    assert ("7/7" in terminal.getvalue()) != is_watched
+    assert ("iteration 7 of 7" in caplog.text) == is_watched
 
 
 @pytest.mark.parametrize("name", ["normal_gp", "normal512_clip", "mnist"])

@@ -52,7 +52,8 @@ def train_run(
 
     If `out` is None, the folder is `runs/name-NNNN`. Bad input is found before a folder is created. With several ranks,
     each rank calls this function, and only the first writes the folder. A run that something watches has no progress
-    bar. Raises `WganError` for bad input, and for a run that fails, diverges or is stopped.
+    bar; its logged iterations are lines, as off a terminal. Raises `WganError` for bad input, and for a run that fails,
+    diverges or is stopped.
     """
     with ExitStack() as stack:
         signals = stack.enter_context(Signals(process_ends=process_ends))
@@ -149,7 +150,7 @@ def train(
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
     reporter, newest = Reporter(trainer), dict[str, float]()
-    is_quiet = None if run else True  # None: where stderr is no terminal
+    is_quiet = None if run and watch is None else True  # None: where stderr is no terminal
     bar = tqdm(total=last, initial=trainer.step, bar_format=BAR, disable=is_quiet, dynamic_ncols=True)
     with bar:
         if run is not None and trainer.step == 0:
