@@ -16,7 +16,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.
 
 def names_of(path: Path) -> list[str]:
     with open_pictures(path) as pictures:
-        return list(pictures.stamps())
+        return list(pictures.stamps)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_zip_holds_what_its_folder_holds(folder: Path, tmp_path: Path, method:
         "b/deep/er/003.png",
     ]
     with open_pictures(folder) as one, open_pictures(archive) as other:
-        for name in one.stamps():
+        for name in one.stamps:
             assert one.read(name) == other.read(name) == (folder / name).read_bytes()
             assert one.image(name).size == other.image(name).size == (8, 8)
 
@@ -61,17 +61,26 @@ def test_only_pictures_count(tmp_path: Path) -> None:
 
 def test_a_stamp_changes_when_its_file_does(folder: Path, tmp_path: Path) -> None:
     with open_pictures(folder) as pictures:
-        before = pictures.stamps()
-        os.utime(folder / "002.png", ns=(1, 1))
-        (folder / "005.png").write_bytes(encoded(noise()))
-        after = pictures.stamps()
+        before = pictures.stamps
+    os.utime(folder / "002.png", ns=(1, 1))
+    (folder / "005.png").write_bytes(encoded(noise()))
+    with open_pictures(folder) as pictures:
+        after = pictures.stamps
     assert [name for name in before if before[name] != after[name]] == ["002.png", "005.png"]
+
+
+def test_a_folder_is_walked_once_an_opening(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[Path] = []
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda path: walked.append(path) or walk(path))
+    assert len(names_of(folder)) == 6
+    assert walked == [folder]
 
 
 def test_a_stamp_in_a_zip_is_of_the_content(folder: Path, tmp_path: Path) -> None:
     def stamps() -> dict[str, tuple[int, ...]]:
         with open_pictures(zipped(folder, tmp_path / "x.zip")) as pictures:
-            return pictures.stamps()
+            return pictures.stamps
 
     before = stamps()
     os.utime(folder / "002.png", (1e9, 1e9))
@@ -157,7 +166,7 @@ def test_flipped_bits_are_named_and_nothing_else_is_raised(folder: Path, tmp_pat
         path.write_bytes(damaged[: random_bits.choice([len(damaged)] * 4 + [random_bits.randrange(len(damaged))])])
         try:
             with open_pictures(path) as pictures:
-                for name in pictures.stamps():
+                for name in pictures.stamps:
                     try:
                         pictures.read(name)
                     except OSError as error:

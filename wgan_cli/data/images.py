@@ -44,7 +44,7 @@ class Images(DataSpec):
         if self.classes is not None:
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         with open_pictures(expanded(self.path)) as pictures:
-            classes = classes_of(list(pictures.stamps()))
+            classes = classes_of(list(pictures.stamps))
         found: dict[str, Any] = {"path": str(expanded(self.path).absolute()), "classes": classes}
         if isinstance(self.heldout, str):
             found["heldout"] = str(expanded(self.heldout).absolute())

@@ -49,13 +49,12 @@ def decode_pictures(path: Path, shape: Shape) -> Decoded:
     1 % of such, or no pictures at all.
     """
     with open_pictures(path) as pictures:
-        stamps = pictures.stamps()
-        key = json.dumps([FORMAT, str(path.absolute()), shape, stamps])
+        key = json.dumps([FORMAT, str(path.absolute()), shape, pictures.stamps])
         folder = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / "images"
         pixels = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
         index = pixels.with_suffix(".json")
         if not (pixels.is_file() and index.is_file()):
-            _fill_cache(pictures, list(stamps), shape, pixels, index)
+            _fill_cache(pictures, list(pictures.stamps), shape, pixels, index)
     kept = json.loads(index.read_text(encoding="utf-8"))
     return Decoded(np.load(pixels, mmap_mode="r"), tuple(kept["names"]), kept["digest"])
 

@@ -8,6 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -27,9 +28,17 @@ class Pictures(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @abstractmethod
+    @cached_property
     def stamps(self) -> dict[str, tuple[int, ...]]:
-        """The names of all pictures, in order, and for each what changes when the file does."""
+        """The names of all pictures, in order, and for each what changes when the file does.
+
+        They are those of when it was first asked for: to ask each of a million files takes a while.
+        """
+        return dict(sorted(self._stamps()))
+
+    @abstractmethod
+    def _stamps(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The name and stamp of each picture, in any order."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -58,7 +67,7 @@ def open_pictures(path: Path) -> Iterator[Pictures]:
 
 
 def _checked(pictures: Pictures) -> Pictures:
-    if not pictures.stamps():
+    if not pictures.stamps:
         raise BadInputError(f"{pictures.path}: holds no pictures ({', '.join(ENDINGS)})")
     return pictures
 
@@ -69,17 +78,14 @@ def _is_picture(name: str) -> bool:
 
 
 class _Folder(Pictures):
-    def stamps(self) -> dict[str, tuple[int, ...]]:
-        found = {}
-        for folder, folders, names in os.walk(self.path):
-            folders.sort()
+    def _stamps(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for folder, _, names in os.walk(self.path):
             for name in names:
                 file = Path(folder) / name
                 relative = file.relative_to(self.path).as_posix()
                 if _is_picture(relative) and file.is_file():
                     status = file.stat()
-                    found[relative] = (status.st_size, status.st_mtime_ns)
-        return dict(sorted(found.items()))
+                    yield relative, (status.st_size, status.st_mtime_ns)
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -95,9 +101,10 @@ class _Zip(Pictures):
             if ".." in PurePosixPath(name).parts or name.startswith("/"):
                 raise BadInputError(f"{path}: holds the name {name!r}, which leads out of it; make a clean one")
 
-    def stamps(self) -> dict[str, tuple[int, ...]]:
-        infos = (info for info in self._archive.infolist() if not info.is_dir() and _is_picture(info.filename))
-        return dict(sorted((info.filename, (info.file_size, info.CRC)) for info in infos))
+    def _stamps(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for info in self._archive.infolist():
+            if not info.is_dir() and _is_picture(info.filename):
+                yield info.filename, (info.file_size, info.CRC)
 
     def read(self, name: str) -> bytes:
         if self._archive.getinfo(name).file_size > LARGEST_FILE:

@@ -105,7 +105,7 @@ def _survey_pictures(path: Path) -> Survey:
     modes: dict[str, int] = {}
     unreadable = []
     with open_pictures(path) as pictures:
-        names = list(pictures.stamps())
+        names = list(pictures.stamps)
         for name in names:
             try:
                 image = pictures.image(name)
