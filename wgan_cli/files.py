@@ -122,15 +122,17 @@ def _refuse_own_file(path: Path) -> None:
         raise FileExistsError(errno.EEXIST, message, str(path))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a temporary file beside `path`, flushes it to the disk, and renames it to `path`.
+@contextmanager
+def written_atomically(path: Path) -> Iterator[io.BufferedWriter]:
+    """A temporary file beside `path`. If the context ends without an exception, it is flushed to the disk and renamed
+    to `path`, and else removed.
 
     At any instant, even after a power cut, `path` is the old file or the complete new one. Raises `OSError`.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with aside.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -138,6 +140,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # the error of a full disk or a lost folder was raised before
             aside.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes `content` as `written_atomically` does."""
+    with written_atomically(path) as file:
+        file.write(content)
 
 
 # Only names that wgan writes: a user's own `.notes.1.tmp` is not one of them.

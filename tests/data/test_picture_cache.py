@@ -267,6 +267,38 @@ def test_an_interrupted_decoding_leaves_no_file(tmp_path: Path, monkeypatch: pyt
     assert not cache.exists()
 
 
+def test_pixels_are_on_the_disk_before_their_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    flushed: list[tuple[int, int]] = []
+
+    def noted(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        flushed.append((status.st_ino, status.st_size))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    decode_pictures(write_folder(tmp_path / "x", 5), SHAPE)
+    files = [next((cache / "images").glob(f"*{ending}")).stat() for ending in (".npy", ".json")]
+    whole = [(status.st_ino, status.st_size) for status in files]
+    assert [entry for entry in flushed if entry in whole] == whole
+
+
+def test_two_that_decode_at_once_have_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    folder = write_folder(tmp_path / "x", 5)
+
+    def another_first(content: bytes, shape: tuple[int, ...]) -> Any:
+        monkeypatch.setattr(picture_cache, "decode_picture", decode_picture)
+        decode_pictures(folder, SHAPE)
+        return decode_picture(content, shape)
+
+    monkeypatch.setattr(picture_cache, "decode_picture", another_first)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert decode_pictures(folder, SHAPE).pixels[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert len(list((cache / "images").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("names", "classes"),
     [

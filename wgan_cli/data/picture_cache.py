@@ -21,10 +21,10 @@ from wgan_cli.bars import tracked
 from wgan_cli.data.picture_files import Pictures, open_pictures
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
-from wgan_cli.files import creations, write_atomically
+from wgan_cli.files import creations, write_atomically, written_atomically
 
 log = logging.getLogger("wgan")
-FORMAT = 2
+FORMAT = 3
 """Of the cache; a new number where older files no longer serve."""
 MOST_UNREADABLE = 0.01
 MOST_PIXELS = 100_000_000
@@ -63,27 +63,25 @@ def _fill_cache(pictures: Pictures, names: list[str], shape: Shape, pixels: Path
     try:
         with creations() as made:
             made.folder(pixels.parent)
-            aside = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
-            try:
-                kept, digest, faults = _decode_all(pictures, names, shape, aside)
+            with written_atomically(pixels) as file:
+                kept, digest, faults = _decode_all(pictures, names, shape, file)
                 if len(faults) > MOST_UNREADABLE * len(names):
                     raise BadInputError(
                         f"{pictures.path}: {len(faults)} of {len(names)} pictures can't be read; first: {faults[0]}"
                     )
-                aside.replace(pixels)
-                content = json.dumps({"names": kept, "digest": digest}).encode()
-                write_atomically(index, content)  # last: a picture file without it is made again
-            finally:
-                aside.unlink(missing_ok=True)
+            content = json.dumps({"names": kept, "digest": digest}).encode()
+            write_atomically(index, content)  # last: a picture file without it is made again
     except OSError as error:
         raise BadInputError(f"{pixels.parent}: the decoded pictures can't be kept there ({error.strerror})") from error
     for fault in faults:
         log.warning("%s; left out", fault)
 
 
-def _decode_all(pictures: Pictures, names: list[str], shape: Shape, aside: Path) -> tuple[list[str], str, list[str]]:
-    """Decodes all pictures by all cores into the file `aside`; the names that could be read, a checksum of these and
-    their pixels, and a message for each that could not."""
+def _decode_all(
+    pictures: Pictures, names: list[str], shape: Shape, file: io.BufferedWriter
+) -> tuple[list[str], str, list[str]]:
+    """Decodes all pictures by all cores into `file`; the names that could be read, a checksum of these and their
+    pixels, and a message for each that could not."""
 
     def decode(name: str) -> Pixels | str:
         try:
@@ -100,7 +98,7 @@ def _decode_all(pictures: Pictures, names: list[str], shape: Shape, aside: Path)
     digest = hashlib.blake2b(digest_size=16)
     kept: list[str] = []
     faults: list[str] = []
-    with aside.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
+    with ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too many pixels are an error below
         _write_header(file, (len(names), *shape))
         results = tracked(threads.map(decode, names), "pictures", len(names))
