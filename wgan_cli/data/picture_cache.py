@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from wgan_cli.bars import tracked
-from wgan_cli.data.picture_files import Pictures, open_pictures
+from wgan_cli.data.picture_files import UNREADABLE, Pictures, open_pictures
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import creations, write_atomically, written_atomically
@@ -86,13 +88,7 @@ def _decode_all(
     def decode(name: str) -> Pixels | str:
         try:
             return decode_picture(pictures.read(name), shape)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
+        except UNREADABLE as error:
             return f"{pictures.path}/{name}: can't be read as a picture ({_reason(error)})"
 
     digest = hashlib.blake2b(digest_size=16)
@@ -122,19 +118,44 @@ def _write_header(file: io.BufferedWriter, shape: Shape) -> None:
 def decode_picture(content: bytes, shape: Shape) -> Pixels:
     """One picture (C, H, W): upright, its first frame, cropped to the centre and resized with antialiasing.
 
-    Raises what Pillow raises for a file that is no picture, damaged, or too large.
+    Raises one of `UNREADABLE` for a file that is no picture, damaged, or too large.
     """
     channels, height, width = shape
     image: Image.Image = Image.open(io.BytesIO(content))
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits a channel
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray((values * 255 / max(65535, values.max())).round().clip(0, 255).astype(np.uint8))
     image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture, turned as its EXIF data say; as it is stored where they can't be read.
+
+    Pillow's `exif_transpose` also writes all tags anew, and fails at many that cameras and editors wrote.
+    """
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(Base.Orientation))
+    except UNREADABLE:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+_TURNS: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By the number that EXIF data give the orientation."""
 
 
 def _reason(error: Exception) -> str:

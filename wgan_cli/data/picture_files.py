@@ -3,6 +3,7 @@
 import io
 import lzma
 import os
+import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -20,6 +21,11 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LARGEST_FILE = 1 << 29
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 """What `zipfile` raises for a damaged or encrypted file, or for a method that it does not know."""
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning),
+    *(struct.error, zlib.error, AttributeError, LookupError, TypeError, ArithmeticError, EOFError, RuntimeError),
+)
+"""What Pillow raises for a file that is no picture, or damaged; the second line is for tags of odd types and values."""
 
 
 class Pictures(ABC):
@@ -45,7 +51,7 @@ class Pictures(ABC):
         """The content of one file. Raises `OSError` if it can't be read."""
 
     def image(self, name: str) -> Image.Image:
-        """The picture, not decoded yet. Raises what Pillow raises if it is none."""
+        """The picture, not decoded yet. Raises one of `UNREADABLE` if it is none."""
         return Image.open(io.BytesIO(self.read(name)))
 
 

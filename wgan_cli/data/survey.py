@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from wgan_cli.data.arrays import CHUNK, Array, Arrays
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import classes_of, labels_of
-from wgan_cli.data.picture_files import open_pictures
+from wgan_cli.data.picture_files import UNREADABLE, open_pictures
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending
@@ -109,7 +108,7 @@ def _survey_pictures(path: Path) -> Survey:
         for name in names:
             try:
                 image = pictures.image(name)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            except UNREADABLE:
                 unreadable.append(name)
                 continue
             sizes[image.size] = sizes.get(image.size, 0) + 1
