@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torchvision.transforms import functional
 
 from tests.data.pictures import encoded, noise, write_folder, zipped
@@ -134,6 +134,35 @@ def test_16_bits_become_8(form: str) -> None:
     expected = np.rint(values / 257)  # 65535 is white
     assert np.array_equal(decode_picture(content, (1, 8, 8))[0], expected)
     assert np.array_equal(decode_picture(content, SHAPE)[2], expected)
+
+
+def test_16_bits_become_8_as_an_older_pillow_opens_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("I;16", (8, 8), 100 * 257))
+    monkeypatch.setitem(PngImagePlugin._MODES, (16, 0), ("I", "I;16B"))
+    assert Image.open(io.BytesIO(content)).mode == "I"
+    assert (decode_picture(content, (1, 8, 8)) == 100).all()
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_numbers_without_a_fixed_range_are_refused_with_a_remedy(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "x").mkdir()
+    Image.new(mode, (8, 8), 1).save(tmp_path / "x" / "1.tif")
+    message = rf"1\.tif: .*, of Pillow's mode {mode}, have no fixed black and white; save it with 8 or 16 bits"
+    with pytest.raises(BadInputError, match=message):
+        decode_pictures(tmp_path / "x", SHAPE)
+
+
+@pytest.mark.parametrize(("bits", "brightest"), [(12, 16), (14, 64), (15, None), (16, None)])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_set_of_dark_pictures_is_told(
+    tmp_path: Path, bits: int, brightest: int | None, channels: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "x").mkdir()
+    for i in range(2):
+        Image.new("I;16", (8, 8), i * (2**bits - 1)).save(tmp_path / "x" / f"{i}.png")
+    decode_pictures(tmp_path / "x", (channels, 8, 8))
+    found = [f"x: the pictures are dark: none has a value above {brightest} of 255" in told for told in caplog.messages]
+    assert found == ([] if brightest is None else [True])
 
 
 @pytest.mark.parametrize(

@@ -204,5 +204,8 @@ def test_what_can_not_be_read_is_named_and_nothing_written(
 
 def test_a_folder_of_unreadable_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"junk")
-    with pytest.raises(BadInputError, match="none of its 1 pictures can be read"):
+    with pytest.raises(BadInputError, match=r"none of its 1 pictures can be read; first: 1\.png \(cannot identify"):
+        survey(tmp_path)
+    Image.new("F", (8, 8)).save(tmp_path / "1.png", "TIFF")
+    with pytest.raises(BadInputError, match=r"first: 1\.png \(its numbers, of Pillow's mode F, have no fixed black"):
         survey(tmp_path)

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from wgan_cli.bars import tracked
-from wgan_cli.data.picture_files import UNREADABLE, Pictures, open_pictures
+from wgan_cli.data.picture_files import UNREADABLE, Pictures, open_pictures, opened, reason_of
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import creations, write_atomically, written_atomically
@@ -30,6 +29,8 @@ FORMAT = 3
 """Of the cache; a new number where older files no longer serve."""
 MOST_UNREADABLE = 0.01
 MOST_PIXELS = 100_000_000
+DARK = 64
+"""Of 255: what the largest value of 14 bits in 16 becomes. Microscopes often have 12, of which it becomes 16."""
 Shape = tuple[int, ...]
 
 
@@ -89,11 +90,12 @@ def _decode_all(
         try:
             return decode_picture(pictures.read(name), shape)
         except UNREADABLE as error:
-            return f"{pictures.path}/{name}: can't be read as a picture ({_reason(error)})"
+            return f"{pictures.path}/{name}: can't be read as a picture ({reason_of(error)})"
 
     digest = hashlib.blake2b(digest_size=16)
     kept: list[str] = []
     faults: list[str] = []
+    brightest = 0
     with ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # too many pixels are an error below
         _write_header(file, (len(names), *shape))
@@ -105,8 +107,15 @@ def _decode_all(
                 file.write(result.tobytes())
                 digest.update(name.encode() + b"\0" + result.tobytes())
                 kept.append(name)
+                brightest = max(brightest, result[:3].max())  # without transparency
         file.seek(0)
         _write_header(file, (len(kept), *shape))
+    if kept and brightest <= DARK:
+        log.warning(
+            "%s: the pictures are dark: none has a value above %d of 255, and samples will look like them; where files "
+            "of 16 bits hold numbers of fewer, multiply these to fill 0 to 65535",
+            *(pictures.path, brightest),
+        )
     return kept, digest.hexdigest(), faults
 
 
@@ -121,13 +130,12 @@ def decode_picture(content: bytes, shape: Shape) -> Pixels:
     Raises one of `UNREADABLE` for a file that is no picture, damaged, or too large.
     """
     channels, height, width = shape
-    image: Image.Image = Image.open(io.BytesIO(content))
+    image = opened(content)
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
     image = _upright(image)
-    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits a channel
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values * 255 / max(65535, values.max())).round().clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))  # 65535 is white
     image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
@@ -156,11 +164,6 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 """By the number that EXIF data give the orientation."""
-
-
-def _reason(error: Exception) -> str:
-    """Pillow's message, without the address of the object that it read from."""
-    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or type(error).__name__
 
 
 def classes_of(names: Sequence[str]) -> tuple[str, ...]:

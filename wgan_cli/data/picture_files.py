@@ -3,6 +3,7 @@
 import io
 import lzma
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -51,8 +52,25 @@ class Pictures(ABC):
         """The content of one file. Raises `OSError` if it can't be read."""
 
     def image(self, name: str) -> Image.Image:
-        """The picture, not decoded yet. Raises one of `UNREADABLE` if it is none."""
-        return Image.open(io.BytesIO(self.read(name)))
+        """The picture, as `opened` gives it."""
+        return opened(self.read(name))
+
+
+def opened(content: bytes) -> Image.Image:
+    """The picture, not decoded yet. Raises one of `UNREADABLE` if it is none, or of numbers without a fixed range."""
+    image = Image.open(io.BytesIO(content))
+    is_old_png = image.mode == "I" and image.format == "PNG"  # of 16 bits, as Pillow before 10.3 opens it
+    if image.mode in ("I", "F") and not is_old_png:
+        raise ValueError(
+            f"its numbers, of Pillow's mode {image.mode}, have no fixed black and white; save it with 8 or 16 bits "
+            "without sign, or all as one array for `kind: arrays`"
+        )
+    return image
+
+
+def reason_of(error: Exception) -> str:
+    """Pillow's message, without the address of the object that it read from."""
+    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or type(error).__name__
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from wgan_cli.data.arrays import CHUNK, Array, Arrays
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import classes_of, labels_of
-from wgan_cli.data.picture_files import UNREADABLE, open_pictures
+from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending
@@ -102,19 +102,20 @@ def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
 def _survey_pictures(path: Path) -> Survey:
     sizes: dict[tuple[int, int], int] = {}
     modes: dict[str, int] = {}
-    unreadable = []
+    unreadable: dict[str, str] = {}
     with open_pictures(path) as pictures:
         names = list(pictures.stamps)
         for name in names:
             try:
                 image = pictures.image(name)
-            except UNREADABLE:
-                unreadable.append(name)
+            except UNREADABLE as error:
+                unreadable[name] = reason_of(error)
                 continue
             sizes[image.size] = sizes.get(image.size, 0) + 1
             modes[image.mode] = modes.get(image.mode, 0) + 1
     if not sizes:
-        raise BadInputError(f"{path}: none of its {len(names)} pictures can be read")
+        name, reason = next(iter(unreadable.items()))
+        raise BadInputError(f"{path}: none of its {len(names)} pictures can be read; first: {name} ({reason})")
     classes = classes_of(names)
     labels = labels_of(names, classes, str(path))
     facts: dict[str, Any] = {
@@ -122,12 +123,12 @@ def _survey_pictures(path: Path) -> Survey:
         "samples": len(names),
         "sizes": _counted({f"{width} x {height}": count for (width, height), count in sizes.items()}),
         "modes": _counted(modes),
-        "unreadable": unreadable[:10],
+        "unreadable": list(unreadable)[:10],
     }
     if labels is not None:
         facts["classes"] = dict(zip(classes, np.bincount(labels).tolist(), strict=True))
     side = int(np.median([min(size) for size, count in sizes.items() for _ in range(count)]))
-    channels = 1 if set(modes) <= {"L", "1", "I;16", "I"} else 4 if set(modes) <= {"RGBA", "LA"} else 3
+    channels = 1 if set(modes) <= {"L", "1", "I;16", "I;16B", "I"} else 4 if set(modes) <= {"RGBA", "LA"} else 3
     fitting = min(SIDES, key=lambda candidate: abs(candidate - side))
     return Survey(facts, Images.model_validate({"path": str(path), "size": fitting, "channels": channels}))
 
