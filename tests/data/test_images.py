@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,12 @@ def test_resolving_makes_paths_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert spec.classes == ("a", "b")
     (tmp_path / "x").rename(tmp_path / "elsewhere")
     assert spec.resolved() is spec
+
+
+def test_a_class_that_no_config_can_name_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "x", 6, ("tea", os.fsdecode(b"caf\xe9")))
+    with pytest.raises(BadInputError, match=r"x: the name of the folder 'caf\\udce9' is not UTF-8; rename it"):
+        loaded(folder)
 
 
 @pytest.mark.parametrize(

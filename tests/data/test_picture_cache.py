@@ -312,6 +312,13 @@ def test_they_are_decoded_again_when_something_has_changed(
     assert (after.digest == before.digest) == (change == "half a cache")
 
 
+def test_a_name_need_not_be_utf_8(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "x", 3)
+    name = os.fsdecode(b"caf\xe9.png")  # as an archive of Windows leaves it
+    (folder / "002.png").rename(folder / name)
+    assert decode_pictures(folder, SHAPE).names == decode_pictures(folder, SHAPE).names == ("000.png", "001.png", name)
+
+
 def test_other_folders_have_caches_of_their_own(tmp_path: Path) -> None:
     one, other = write_folder(tmp_path / "x", 5), write_folder(tmp_path / "y", 5, ("red", "blue"))
     assert decode_pictures(one, SHAPE).pixels[0, 0, 4, 4] == 90

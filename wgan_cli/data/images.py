@@ -15,6 +15,7 @@ from wgan_cli.data.picture_cache import Decoded, classes_of, decode_pictures, la
 from wgan_cli.data.picture_files import open_pictures
 from wgan_cli.data.pixels import scale
 from wgan_cli.devices import free_memory
+from wgan_cli.errors import BadInputError
 from wgan_cli.paths import expanded
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -45,6 +46,7 @@ class Images(DataSpec):
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         with open_pictures(expanded(self.path)) as pictures:
             classes = classes_of(list(pictures.stamps))
+        _refuse_other_than_text(classes, self.path)
         found: dict[str, Any] = {"path": str(expanded(self.path).absolute()), "classes": classes}
         if isinstance(self.heldout, str):
             found["heldout"] = str(expanded(self.heldout).absolute())
@@ -84,6 +86,14 @@ class Images(DataSpec):
     def _labels(self, pictures: Decoded, chosen: Indices, path: str, device: torch.device) -> Tensor | None:
         labels = labels_of(pictures.names, self.class_names, path)
         return None if labels is None else torch.from_numpy(labels[chosen]).to(device)
+
+
+def _refuse_other_than_text(classes: tuple[str, ...], path: str) -> None:
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:  # the run could be trained, but its config not be read again
+            raise BadInputError(f"{path}: the name of the folder {name!r} is not UTF-8; rename it") from error
 
 
 def _store(pictures: Decoded, chosen: Indices, device: torch.device, resident: bool) -> Store:

@@ -105,7 +105,7 @@ def _decode_all(
                 faults.append(result)
             else:
                 file.write(result.tobytes())
-                digest.update(name.encode() + b"\0" + result.tobytes())
+                digest.update(name.encode(errors="surrogatepass") + b"\0" + result.tobytes())  # not all names are UTF-8
                 kept.append(name)
                 brightest = max(brightest, result[:3].max())  # without transparency
         file.seek(0)
