@@ -2,6 +2,7 @@ import csv as csv_module
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from wgan_cli.conditions import Classes, GivenColumns
 from wgan_cli.config.load import load_config
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.sample_files import open_samples
+from wgan_cli.errors import BadInputError
 from wgan_cli.runs.loaded import LoadedRun
+from wgan_cli.sampling import parse_classes
 
 HEADER = ("energy (GeV)", "hits", "angle, rad")
 TINY = (
@@ -94,9 +97,9 @@ def expected(run: LoadedRun, seeds: Any, numbers: list[int]) -> Any:
         ("colours", "1", [1]),
         ("colours", "red,0", [2, 0]),
         ("colours", "0-2", [0, 1, 2]),
-        ("numbers", "20", [3]),  # the names are 1, 10, 2, 20
-        ("numbers", "2", [2]),
-        ("numbers", "1-2", [0, 1, 2]),
+        ("numbers", "20", [3]),  # the names are 1, 2, 10, 20
+        ("numbers", "2", [1]),
+        ("numbers", "1-2", [0, 1]),
         ("numbers", "0-3", [0, 1, 2, 3]),
     ],
 )
@@ -111,6 +114,19 @@ def test_classes_are_asked_for_by_name_or_number(
     classes = loaded.config.data.class_names
     assert names == [f"{classes[number]}-seed{seed:06d}" for number in numbers for seed in range(5, 9)]
     assert np.array_equal(samples, expected(loaded, range(5, 9), numbers))
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"), [("0-2", [0, 1, 4]), ("2-11", [4, 2, 3]), ("10", [2]), ("11-12", None), ("2-0", None)]
+)
+def test_a_range_of_an_older_run_is_of_the_names_between(asked: str, numbers: list[int] | None) -> None:
+    names = ("0", "1", "10", "11", "2")  # as text is sorted
+    loaded: Any = SimpleNamespace(conditions=Classes(names, torch.full((5,), 0.2)))
+    if numbers is None:
+        with pytest.raises(BadInputError, match=r"--class (12: unknown|2-0: a range goes)"):
+            parse_classes(asked, loaded)
+    else:
+        assert parse_classes(asked, loaded) == numbers
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def parse_classes(text: str, loaded: LoadedRun) -> list[int]:
         if part in conditions.names or not (dash and first.isdecimal() and last.isdecimal()):
             numbers.append(conditions.number(part))
             continue
-        found = range(conditions.number(first), conditions.number(last) + 1)
+        found = _between(first, last, conditions)
         if not found:
             raise BadInputError(f"--class {part}: a range goes from its smaller number to its larger, such as 0-9")
         numbers += found
@@ -113,6 +113,15 @@ def parse_classes(text: str, loaded: LoadedRun) -> list[int]:
         if not conditions.shares[number]:
             log.warning("--class: the run had no sample of %s to train on", conditions.names[number])
     return numbers
+
+
+def _between(first: str, last: str, conditions: Classes) -> Sequence[int]:
+    """The classes of a range. Names are compared by value: those of older runs are in the order 1, 10, 2."""
+    names = conditions.names
+    if first not in names or last not in names:
+        return range(conditions.number(first), conditions.number(last) + 1)
+    inside = [name for name in names if name.isdecimal() and int(first) <= int(name) <= int(last)]
+    return [names.index(name) for name in sorted(inside, key=int)]
 
 
 def _parse_given(given: Sequence[str], conditions: GivenColumns) -> Tensor:

@@ -118,6 +118,17 @@ def test_resolving_makes_paths_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert spec.resolved() is spec
 
 
+@pytest.mark.parametrize("order", [("0", "1", "10", "2"), ("0", "1", "2", "10")])
+def test_the_classes_of_an_older_run_keep_their_numbers(tmp_path: Path, order: tuple[str, ...]) -> None:
+    folder = write_folder(tmp_path / "x", 8, ("10", "2", "1", "0"))  # so pictures 0 and 4 are in folder 10
+    assert loaded(folder)[0].classes == ("0", "1", "2", "10")
+    _, dataset = loaded(folder, classes=order)
+    labelled = dataset.labelled(heldout=False)
+    assert labelled is not None
+    folders = [("10", "2", "1", "0")[number % 4] for number in numbers(labelled[0])]
+    assert [order[label] for label in labelled[1]] == folders
+
+
 def test_a_class_that_no_config_can_name_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "x", 6, ("tea", os.fsdecode(b"caf\xe9")))
     with pytest.raises(BadInputError, match=r"x: the name of the folder 'caf\\udce9' is not UTF-8; rename it"):

@@ -380,6 +380,8 @@ def test_two_that_decode_at_once_have_files_of_their_own(
     [
         (["cat/1.png", "dog/2.png", "cat/deep/3.png"], ("cat", "dog")),
         (["b/1.png", "a/1.png", "c/1.png"], ("a", "b", "c")),
+        ([f"{i}/1.png" for i in (0, 1, 10, 11, 2)], ("0", "1", "2", "10", "11")),
+        (["v10.2/1.png", "v9/1.png", "v10.10/1.png", "01/1.png", "1/1.png"], ("01", "1", "v9", "v10.2", "v10.10")),
         (["cat/1.png", "cat/2.png"], ()),
         (["cat/1.png", "2.png"], ()),
         (["1.png", "2.png"], ()),

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -167,10 +168,20 @@ _TURNS: dict[Any, Image.Transpose] = {
 
 
 def classes_of(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes: the folders at the first level, if all pictures are in one of several."""
+    """The names of the classes: the folders at the first level, if all pictures are in one of several.
+
+    Numbers in the names are sorted by value, 2 before 10.
+    """
     paths = [PurePosixPath(name) for name in names]
-    folders = sorted({path.parts[0] for path in paths})
-    return () if len(folders) < 2 or any(len(path.parts) == 1 for path in paths) else tuple(folders)
+    folders = {path.parts[0] for path in paths}
+    if len(folders) < 2 or any(len(path.parts) == 1 for path in paths):
+        return ()
+    longest = max(map(len, folders))
+
+    def by_value(name: str) -> tuple[str, str]:
+        return re.sub("[0-9]+", lambda digits: digits[0].zfill(longest), name), name
+
+    return tuple(sorted(folders, key=by_value))
 
 
 def labels_of(names: Sequence[str], classes: Sequence[str], path: str) -> NDArray[np.int64] | None:

@@ -128,7 +128,8 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
     if differing:
         raise BadInputError(
             f"--out {path}: its run has another config, in {', '.join(differing)}; only training.iterations and "
-            "output may change when a run goes on. Name another folder for a new run"
+            f"output may change when a run goes on. --config {path / 'config.yaml'} goes on with it as it is; "
+            "name another folder for a new run"
         )
     state = read_newest(path)
     if state is not None and state["step"] > config.training.iterations:
