@@ -397,7 +397,34 @@ def test_first_level_folders_are_classes_where_all_pictures_are_in_one(
         assert [classes[label] for label in labels] == [name.split("/")[0] for name in names]
 
 
-@pytest.mark.parametrize("name", ["cow/3.png", "3.png"])
+def test_a_folder_that_all_are_in_is_no_class(tmp_path: Path) -> None:
+    write_folder(tmp_path / "x" / "photos", 4, ("dog", "cat/deep"))
+    names = decode_pictures(zipped(tmp_path / "x", tmp_path / "x.zip"), SHAPE).names
+    assert names[0] == "photos/cat/deep/001.png"
+    for found in (names, [name.replace("photos", "cat") for name in names]):
+        assert classes_of(found) == ("cat", "dog")
+        labels = labels_of(found, ("cat", "dog"), "x")
+        assert labels is not None
+        assert labels.tolist() == [0, 0, 1, 1]
+    assert classes_of([*names, "photos/1.png"]) == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat/1.png", "cat/2.png"],
+        ["photos/cat/1.png", "photos/cat/2.png"],
+        ["cat/a/1.png", "cat/b/2.png"],
+        ["cat/dog/1.png"],
+    ],
+)
+def test_held_out_pictures_may_be_of_one_class(names: list[str]) -> None:
+    labels = labels_of(names, ("bird", "cat", "dog"), "x")
+    assert labels is not None
+    assert labels.tolist() == [1] * len(names)
+
+
+@pytest.mark.parametrize("name", ["cow/3.png", "3.png", "cow/cat/3.png"])
 def test_a_picture_of_no_class_is_named(name: str) -> None:
     with pytest.raises(BadInputError, match=rf"^held/{name}: is in no folder of a class; these are cat, dog"):
         labels_of(["cat/1.png", name], ("cat", "dog"), "held")

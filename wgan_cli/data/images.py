@@ -26,7 +26,7 @@ class Images(DataSpec):
 
     kind: Literal["images"] = "images"
     path: str
-    """The folder or .zip. Folders at its first level are classes, if all pictures are in some."""
+    """The folder or .zip. Folders at its first level of several are classes, if all pictures are in some."""
     size: Side | tuple[Side, Side]
     """The side of a square, or [height, width]: pictures are cropped to the centre and resized with antialiasing."""
     channels: Literal[1, 3, 4] = 3

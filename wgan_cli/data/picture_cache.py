@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -170,11 +171,12 @@ _TURNS: dict[Any, Image.Transpose] = {
 def classes_of(names: Sequence[str]) -> tuple[str, ...]:
     """The names of the classes: the folders at the first level, if all pictures are in one of several.
 
-    Numbers in the names are sorted by value, 2 before 10.
+    Levels of one folder, such as that of which a .zip was made, do not count. Numbers in the names are sorted by value,
+    2 before 10.
     """
-    paths = [PurePosixPath(name) for name in names]
-    folders = {path.parts[0] for path in paths}
-    if len(folders) < 2 or any(len(path.parts) == 1 for path in paths):
+    above = _folders_above(names)
+    folders = set(_folders_at(len(_shared(above)), above))
+    if "" in folders:
         return ()
     longest = max(map(len, folders))
 
@@ -184,12 +186,37 @@ def classes_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(folders, key=by_value))
 
 
+def _folders_above(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The folders that each file is in, from the first level down."""
+    return [PurePosixPath(name).parent.parts for name in names]
+
+
+def _shared(above: Sequence[tuple[str, ...]]) -> list[str]:
+    """The folders, from the first level down, that all files are in."""
+    pairs = zip(min(above), max(above), strict=False)  # in order, all others lie between these two
+    return [folder for folder, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+
+
+def _folders_at(level: int, above: Sequence[tuple[str, ...]]) -> list[str]:
+    """The folder at this level that each file is in; empty for a file that is not so deep."""
+    return [folders[level] if level < len(folders) else "" for folders in above]
+
+
+def _level_of(classes: Set[str], above: Sequence[tuple[str, ...]]) -> int:
+    """The level of the folders of classes: the first that differs between files, or that of the one class of all."""
+    shared = _shared(above)
+    if classes >= set(_folders_at(len(shared), above)):
+        return len(shared)
+    return next((level for level, folder in enumerate(shared) if folder in classes), len(shared))
+
+
 def labels_of(names: Sequence[str], classes: Sequence[str], path: str) -> NDArray[np.int64] | None:
     """The class of each picture below `path`; None without classes. Raises `BadInputError` for a picture of none."""
     if not classes:
         return None
     numbers = {folder: number for number, folder in enumerate(classes)}
-    folders = [PurePosixPath(name).parts[0] for name in names]
+    above = _folders_above(names)
+    folders = _folders_at(_level_of(numbers.keys(), above), above)
     for folder, name in zip(folders, names, strict=True):
         if folder not in numbers:
             raise BadInputError(f"{path}/{name}: is in no folder of a class; these are {', '.join(classes[:20])}")
