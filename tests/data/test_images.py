@@ -8,6 +8,7 @@ import torch
 
 import wgan_cli as wgan
 from tests.data.pictures import COLOURS, noise, write_folder, zipped
+from wgan_cli.conditions.labels import Labels
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Images, images
@@ -95,9 +96,21 @@ def test_held_out_pictures_of_a_folder_have_their_classes_by_name(tmp_path: Path
     assert labelled is not None
     assert labelled[1].tolist() == [2, 2, 2]
     with pytest.raises(
-        BadInputError, match=r"w/white/000\.png: is in no folder of a class; these are blue, green, red"
+        BadInputError, match=r"w/white/001\.png: is in no folder of a class; these are blue, green, red"
     ):
-        loaded(tmp_path / "x", heldout=str(write_folder(tmp_path / "w", 3, ("white",))))
+        loaded(tmp_path / "x", heldout=str(write_folder(tmp_path / "w", 3, ("red", "white"))))
+
+
+@pytest.mark.parametrize("place", ["", "white"])
+def test_held_out_pictures_need_classes_only_where_they_are_asked_for(tmp_path: Path, place: str) -> None:
+    heldout = str(write_folder(tmp_path / "y", 3, (place,)))
+    spec, dataset = loaded(write_folder(tmp_path / "x", 12, COLOURS), heldout=heldout)
+    assert numbers(all_of(dataset, heldout=True)) == [0, 1, 2]
+    assert dataset.labelled(heldout=True) is None
+    assert dataset.labelled(heldout=False) is not None
+    message = r"data\.heldout: its samples have no classes, .* folders of the same names \(blue, green, red\)"
+    with pytest.raises(BadInputError, match=message):
+        Labels().attach(dataset, spec)
 
 
 def test_pictures_of_a_class_that_came_later_are_refused(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ class Labels(ConditionSpec):
 
     def attach(self, dataset: Dataset, data: DataSpec) -> ConditionalDataset:
         assert isinstance(dataset, FiniteDataset)
+        if dataset.others is not None and dataset.other_labels is None:
+            raise BadInputError(
+                "data.heldout: its samples have no classes, which condition: {kind: labels} needs; sort them into "
+                f"folders of the same names ({', '.join(data.class_names[:20])}), or hold out a share, such as 0.1"
+            )
         return _Labelled(dataset, data.class_names)
 
     def load(self, state: Mapping[str, Any]) -> Conditions:

@@ -79,12 +79,14 @@ class Images(DataSpec):
             "data.path",
             _store(others, other_chosen, device, True),
             self._labels(pictures, chosen, self.path, device),
-            self._labels(others, other_chosen, where, device),
+            self._labels(others, other_chosen, where, device, may_lack=others is not pictures),
             state={"samples": len(chosen), "digest": pictures.digest},
         )
 
-    def _labels(self, pictures: Decoded, chosen: Indices, path: str, device: torch.device) -> Tensor | None:
-        labels = labels_of(pictures.names, self.class_names, path)
+    def _labels(
+        self, pictures: Decoded, chosen: Indices, path: str, device: torch.device, *, may_lack: bool = False
+    ) -> Tensor | None:
+        labels = labels_of(pictures.names, self.class_names, path, may_lack=may_lack)
         return None if labels is None else torch.from_numpy(labels[chosen]).to(device)
 
 

@@ -210,13 +210,18 @@ def _level_of(classes: Set[str], above: Sequence[tuple[str, ...]]) -> int:
     return next((level for level, folder in enumerate(shared) if folder in classes), len(shared))
 
 
-def labels_of(names: Sequence[str], classes: Sequence[str], path: str) -> NDArray[np.int64] | None:
-    """The class of each picture below `path`; None without classes. Raises `BadInputError` for a picture of none."""
-    if not classes:
-        return None
+def labels_of(
+    names: Sequence[str], classes: Sequence[str], path: str, *, may_lack: bool = False
+) -> NDArray[np.int64] | None:
+    """The class of each picture below `path`; None without classes and, if they `may_lack`, where no picture is in one.
+
+    Raises `BadInputError` for a picture that is in none.
+    """
     numbers = {folder: number for number, folder in enumerate(classes)}
     above = _folders_above(names)
     folders = _folders_at(_level_of(numbers.keys(), above), above)
+    if not classes or (may_lack and numbers.keys().isdisjoint(folders)):
+        return None
     for folder, name in zip(folders, names, strict=True):
         if folder not in numbers:
             raise BadInputError(f"{path}/{name}: is in no folder of a class; these are {', '.join(classes[:20])}")
