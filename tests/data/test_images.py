@@ -44,6 +44,8 @@ def test_every_picture_is_trained_on_or_held_out(tmp_path: Path, in_zip: bool, r
     spec, dataset = loaded(path, resident=resident)
     train, heldout = (all_of(dataset, heldout=side) for side in (False, True))
     assert dataset.samples.is_resident == resident
+    assert dataset.others is not None
+    assert dataset.others.is_resident == resident
     assert sorted(numbers(train) + numbers(heldout)) == list(range(30))
     assert len(heldout) == 3
     assert train.min() >= -1

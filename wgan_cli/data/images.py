@@ -74,10 +74,11 @@ class Images(DataSpec):
             others, where = pictures, self.path
             chosen, other_chosen = split(len(pictures.pixels), self.heldout, where)
         fits = pictures.pixels.nbytes < free_memory(device) / 4
+        resident = fits if self.resident == "auto" else self.resident
         return FiniteDataset(
-            _store(pictures, chosen, device, fits if self.resident == "auto" else self.resident),
+            _store(pictures, chosen, device, resident),
             "data.path",
-            _store(others, other_chosen, device, True),
+            _store(others, other_chosen, device, resident),
             self._labels(pictures, chosen, self.path, device),
             self._labels(others, other_chosen, where, device, may_lack=others is not pictures),
             state={"samples": len(chosen), "digest": pictures.digest},
