@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from tests.plots.helpers import scene
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import density_figure, image_grid, picture
+from wgan_cli.plots.samples import Surface, density_figure, image_grid, picture, table_figure
 
 
 def test_the_grid_holds_the_images_row_by_row() -> None:
@@ -45,3 +46,24 @@ def test_a_picture_suits_the_data() -> None:
 
 def test_equal_samples_can_be_drawn() -> None:
     assert picture(scene(torch.full((64, 1), 2.5), Normal())).std() > 0
+
+
+@pytest.mark.parametrize(("columns", "pairs"), [(20, 190), (2000, 4950)])
+def test_a_wide_table_shows_as_many_pairs_as_can_be_seen(columns: int, pairs: int) -> None:
+    values = torch.randn(50, columns, generator=torch.Generator().manual_seed(0))
+    figure = table_figure(scene(values, Normal(features=columns)))
+    assert [len(axes.lines[0].get_ydata()) for axes in figure.axes] == [columns, columns, pairs]
+    if columns == 20:
+        expected = np.corrcoef(values.numpy().T)[np.triu_indices(columns, 1)]
+        np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_surface_holds_a_critics_scores_and_slopes_around_the_samples() -> None:
+    samples = torch.tensor([[0.0, 0.0], [4.0, 2.0]])
+    surface = Surface.around(samples, lambda x: 3 * x[:, 0] - x[:, 1])
+    assert surface.extent == pytest.approx((-1, 5, -1, 3), abs=0.01)  # a quarter of 4 beyond
+    assert surface.scores.shape == (60, 60)
+    corners = [surface.scores[row, column] for row in (0, -1) for column in (0, -1)]
+    assert corners == pytest.approx([-2, 16, -6, 12], abs=0.02)  # from the lower left on
+    assert (surface.slopes == [3, -1]).all()
+    assert surface.points.min(0) == pytest.approx([-1, -1], abs=0.01)

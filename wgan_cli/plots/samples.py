@@ -198,10 +198,16 @@ def _moments_figure(scene: Scene) -> "Figure":
     return figure
 
 
+MOST_CORRELATED = 100
+"""Columns whose correlations are shown, spread evenly over a wider table: pairs grow with their square."""
+
+
 def _moments(values: Array) -> dict[str, Array]:
+    columns = values.shape[1]
+    chosen = values[:, np.linspace(0, columns - 1, min(columns, MOST_CORRELATED)).astype(int)]
     with np.errstate(invalid="ignore", divide="ignore"):  # a constant column has no correlation
-        correlations = np.nan_to_num(np.corrcoef(values.T))
-    pairs = np.triu_indices(values.shape[1], 1)
+        correlations = np.nan_to_num(np.corrcoef(chosen.T))
+    pairs = np.triu_indices(chosen.shape[1], 1)
     return {"mean": values.mean(0), "standard deviation": values.std(0), "correlation": correlations[pairs]}
 
 
