@@ -201,7 +201,10 @@ def test_a_killed_write_leaves_the_old_file_and_one_that_is_known_as_unfinished(
 
 
 def test_only_unfinished_files_are_known_as_such(tmp_path: Path) -> None:
-    unfinished = [".config.yaml.77.tmp", ".config.yaml.77-0123abcd.tmp"]  # the first one is of version 0.1
+    written = ["config.yaml", "environment.json", "status.json", "metrics.jsonl", "evaluation.json"]
+    written += ["mlflow.id", "wandb.id", "000001000.png", "000001000.pt", "best.pt"]
+    unfinished = [".config.yaml.77.tmp"]  # of version 0.1
+    unfinished += [f".{name}.77-0123abcd.tmp" for name in written]
     others = [
         ".notes.tmp",
         ".notes.1.tmp",

@@ -150,7 +150,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 # Only names that wgan writes: a user's own `.notes.1.tmp` is not one of them.
 _ASIDE = re.compile(
-    r"\.(config\.yaml|environment\.json|status\.json|metrics\.jsonl|\d{9,}\.(png|pt))\.\d+(-[0-9a-f]{8})?\.tmp"
+    r"\.(config\.yaml|(environment|status|evaluation)\.json|metrics\.jsonl|(mlflow|wandb)\.id"
+    r"|\d{9,}\.png|(\d{9,}|best)\.pt)\.\d+(-[0-9a-f]{8})?\.tmp"
 )
 
 

@@ -125,6 +125,12 @@ def test_leftovers_of_a_kill_in_the_first_moments_are_no_obstacle(tmp_path: Path
         assert not list(path.glob(".*.tmp"))
 
 
+def test_a_killed_write_of_the_best_checkpoint_is_cleared_away(run: Path) -> None:
+    (run / "checkpoints" / ".best.pt.77-0123abcd.tmp").write_bytes(b"half of it")
+    with claimed(run, "x", resume=True):
+        assert not list(run.rglob("*.tmp"))
+
+
 # --- what a run writes -------------------------------------------------------------------------------------
 
 
