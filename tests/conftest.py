@@ -64,9 +64,11 @@ def in_float64() -> Iterator[None]:
 
 
 @pytest.fixture
-def vectorised(monkeypatch: pytest.MonkeyPatch) -> None:
+def vectorised() -> Iterator[None]:
     """The compiled engine's kernels are for vectors, as a user's are."""
-    monkeypatch.setattr(importlib.import_module("torch._inductor.config").cpp, "vec_isa_ok", None)
+    # Not by monkeypatch: what it sets in a config of torch's is gone afterwards, and the next compilation fails.
+    with importlib.import_module("torch._inductor.config").patch({"cpp.vec_isa_ok": None}):
+        yield
 
 
 @pytest.fixture
