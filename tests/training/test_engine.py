@@ -1,6 +1,7 @@
 """Every engine computes what the eager one does. Graphs need a GPU: here, the memory they would hold is checked."""
 
 import copy
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -36,6 +38,7 @@ from wgan_cli.training.engine import (
     Outcome,
     pick_engine,
 )
+from wgan_cli.training.steps import Figures
 from wgan_cli.training.trainer import Trainer
 
 
@@ -383,6 +386,59 @@ def test_auto_is_graph_on_one_gpu_and_eager_elsewhere() -> None:
         for name in ("graph", "compiled_graph"):
             with pytest.raises(BadInputError, match=f"engine: {name} needs one GPU, but this is {where}; use auto"):
                 pick_engine(name, device, world)
+
+
+def test_without_a_c_plus_plus_compiler_nothing_is_compiled_for_the_cpu() -> None:
+    assert pick_engine("compile", CPU, ALONE) is CompileEngine
+    message = r"engine: compile needs a C\+\+ compiler, .*/nowhere/g\+\+.* or use eager$"
+    settings = importlib.import_module("torch._inductor.config")
+    with settings.patch({"cpp.cxx": (None, "/nowhere/g++")}), pytest.raises(BadInputError, match=message):
+        pick_engine("compile", CPU, ALONE)  # as $CXX would name it
+    with pytest.raises(BadInputError, match="compiled_graph needs one GPU"):
+        pick_engine("compiled_graph", CPU, ALONE)
+    assert pick_engine("compiled_graph", torch.device("cuda"), ALONE) is CompiledGraphEngine
+
+
+CXX_FAILED = """C++ compile error
+
+Command:
+g++ x.cpp
+
+Output:
+x.cpp:3:10: fatal error: Python.h: No such file or directory
+compilation terminated."""
+
+
+def compiled_with(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """Differentiates a loss while torch's compiler fails by `fault`."""
+
+    def fail(*_: object) -> None:
+        raise torch._dynamo.exc.BackendCompilerFailed(fail, fault, None)
+
+    def loss(network: nn.Module) -> tuple[Tensor, Figures]:
+        value = network(torch.ones(3, 2)).mean()
+        return value, {"loss": value.detach()}
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+    CompileEngine([]).differentiate(nn.Linear(2, 1), loss)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (CXX_FAILED, "x.cpp:3:10: fatal error: Python.h: No such file or directory"),
+        ("Cannot find a working triton installation\nmore of it", "Cannot find a working triton installation"),
+    ],
+)
+def test_a_compilation_that_fails_says_why(text: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WganError) as caught:
+        compiled_with(monkeypatch, RuntimeError(text))
+    assert str(caught.value) == f"training.engine: compile failed ({reason}); use eager"
+
+
+def test_memory_that_runs_out_while_compiling_is_for_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="out of memory"):
+        compiled_with(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
 
 
 def test_what_a_compiled_step_cannot_hold_is_refused() -> None:

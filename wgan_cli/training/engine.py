@@ -72,17 +72,49 @@ class CompileEngine(Engine):
         super().__init__(streams)
         self._compiled: dict[str, Callable[..., Any]] = {}
 
+    @classmethod
+    def check(cls, device: torch.device, world: World) -> None:
+        super().check(device, world)
+        if device.type == "cpu":
+            _check_compiler(cls.name)
+
     def differentiate(self, network: nn.Module, loss: Loss, *others: Any) -> Figures:
         weights: list[Tensor] = list(network.parameters())
         fixed = [list(other.parameters()) if isinstance(other, nn.Module) else other for other in others]
         name = loss.__name__
         if name not in self._compiled:
             self._compiled[name] = _compiled(network, loss, others, weights, fixed)
-        with torch.no_grad():  # else the compiler would differentiate the gradients once more, for nobody
-            gradients, figures = self._compiled[name](weights, fixed)
+        try:
+            with torch.no_grad():  # else the compiler would differentiate the gradients once more, for nobody
+                gradients, figures = self._compiled[name](weights, fixed)
+        except torch._dynamo.exc.TorchDynamoException as error:  # of the first call, which compiles
+            if is_out_of_memory(error):
+                raise
+            raise WganError(f"training.engine: {self.name} failed ({_reason(error)}); use eager") from error
         places = [_gradient(weight) for weight in weights]
         torch._foreach_copy_(places, list(gradients))
         return figures
+
+
+def _check_compiler(engine: str) -> None:
+    """Raises `BadInputError` if there is no C++ compiler, with which torch compiles for the CPU."""
+    # torch has no public function for this; where it searches depends on its version, the system and $CXX. The import
+    # takes seconds, so only runs that compile, and need all of it anyway, do it.
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except (RuntimeError, OSError) as error:
+        raise BadInputError(
+            f"training.engine: {engine} needs a C++ compiler, such as g++ ({error}); install one, name it by $CXX, or "
+            "use eager"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why torch's compiler failed, in one line: the first error of the C++ compiler, if it is one of that."""
+    text = str(getattr(error, "inner_exception", error))
+    return next((line for line in text.splitlines() if "error:" in line), text.partition("\n")[0])
 
 
 def _gradient(weight: Tensor) -> Tensor:
