@@ -226,6 +226,12 @@ def test_bad_ends_of_an_interpolation_are_refused(wgan: Wgan, trained: Path, end
     refused(wgan("sample", "--ckpt", trained, f"--interpolate={ends}"), f"--interpolate {ends}: must name two seeds")
 
 
+@pytest.mark.parametrize("number", [2**32, 10**20])
+def test_seeds_and_jobs_beyond_measure_are_refused(wgan: Wgan, number: int) -> None:
+    refused(wgan("distance", "x.npy", "y.npy", "--seed", number), f"--seed {number}: is too large")
+    refused(wgan("search", "space.yaml", "--out", "out", "--jobs", number), "--jobs", "1024")
+
+
 @pytest.mark.parametrize(
     ("line", "option"),
     [

@@ -8,6 +8,7 @@ import typer
 from wgan_cli.commands.completion import METHODS, methods
 from wgan_cli.commands.options import AsJson, an_output
 from wgan_cli.commands.printing import print_figures, print_json
+from wgan_cli.commands.seeds import check_seeds
 from wgan_cli.errors import BadInputError
 
 A = Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, or a dataset such as mnist:test.", metavar="A")]
@@ -59,6 +60,7 @@ def distance(
     from wgan_cli.evaluation.points import read_points
     from wgan_cli.transport.confidence import CONFIDENCE
 
+    check_seeds(seed)
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)

@@ -23,7 +23,9 @@ Out = Annotated[
     Path, typer.Option(parser=an_output, help="The folder of the search; each trial is a run in it.", metavar="DIR")
 ]
 Trials = Annotated[int, typer.Option(min=1, metavar="N", help="The number of trials, of all processes together.")]
-Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes here that train trials.")]
+Jobs = Annotated[
+    int, typer.Option(min=1, max=1024, metavar="N", help="The number of processes here that train trials.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the search in --out, or join it, if there is one; else begin it.")
 ]

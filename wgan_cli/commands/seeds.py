@@ -25,11 +25,11 @@ def parse_pair(text: str) -> tuple[int, int]:
     first, _, last = text.partition(",")
     if not (first.strip().isdecimal() and last.strip().isdecimal()):
         raise BadInputError(f"--interpolate {text}: must name two seeds, such as 3,7")
-    check_seeds(max(int(first), int(last)), 2)
+    check_seeds(max(int(first), int(last)))
     return int(first), int(last)
 
 
-def check_seeds(largest: int, count: int) -> None:
+def check_seeds(largest: int, count: int = 1) -> None:
     """Refuses a seed that is too large, and more samples than one file should hold."""
     if largest >= 2**32:  # torch's generator on the CPU uses no more
         raise BadInputError(f"--seed {largest}: is too large; seeds are below 2**32")
