@@ -11,6 +11,7 @@ from PIL import Image
 from tests.conftest import Wgan
 from tests.data.pictures import COLOURS, encoded, noise, write_folder, zipped
 from wgan_cli.data import survey as survey_module
+from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
 
@@ -200,6 +201,17 @@ def test_what_can_not_be_read_is_named_and_nothing_written(
     assert message in found.err
     assert found.out == ""
     assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_samples_of_more_dimensions_than_a_run_takes_are_refused(wgan: Wgan) -> None:
+    np.save("five.npy", np.zeros((9, 1, 1, 1, 1, 1)))
+    for command in (("data", "five.npy"), ("init", "--data", "five.npy")):
+        refused = wgan(*command)
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err == "wgan: five.npy: its samples have 5 dimensions; 1 to 4 are possible\n"
+    for sample in ((1, 1, 1, 1, 1), ()):
+        with pytest.raises(BadInputError, match=f"its samples have {len(sample)} dimensions"):
+            Arrays(path="five.npy", sample=sample).resolved()
 
 
 def test_a_folder_of_unreadable_pictures_is_refused(tmp_path: Path) -> None:

@@ -60,16 +60,16 @@ class Arrays(DataSpec):
         return (self.path,) if isinstance(self.path, str) else self.path
 
     def resolved(self) -> Self:
-        if self.sample is not None:
-            return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         if not self.paths:
             raise BadInputError("path: must name a file, or several")
+        if self.sample is not None:
+            check_dimensions(self.sample, self.paths[0])
+            return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         if self.key is not None and not any(ending(path) == ".npz" for path in self.paths):
             raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
         files = self._open(self.paths)
         sample = files.sample
-        if len(sample) > 4:
-            raise BadInputError(f"{self.paths[0]}: its samples have {len(sample)} dimensions; 1 to 4 are possible")
+        check_dimensions(sample, self.paths[0])
         if len(sample) == 1 and self.channels == "last":
             raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
         if self.columns is not None and (len(self.columns),) != sample:
@@ -155,6 +155,12 @@ class Arrays(DataSpec):
         for i in np.flatnonzero(scaling.scale == 0)[:10]:
             name = self.columns[i] if self.columns else str(i + 1)
             log.warning("data.path: column or channel %s is constant; every sample gets %g", name, scaling.shift[i])
+
+
+def check_dimensions(sample: Sequence[int], path: str | Path) -> None:
+    """Refuses samples of a shape that no kind of network makes."""
+    if not 1 <= len(sample) <= 4:
+        raise BadInputError(f"{path}: its samples have {len(sample)} dimensions; 1 to 4 are possible")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wgan_cli.data.arrays import CHUNK, Array, Arrays
+from wgan_cli.data.arrays import CHUNK, Array, Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import classes_of, labels_of
@@ -53,6 +53,7 @@ def _survey_array(path: Path, key: str | None) -> Survey:
     file = open_samples(path, key)
     values = file.values
     sample = values.shape[1:] or (1,)
+    check_dimensions(sample, path)
     low, high, missing = _range(values)
     facts: dict[str, Any] = {
         "kind": "arrays",
