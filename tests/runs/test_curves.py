@@ -1,12 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.helpers import TINY_MNIST, metrics
+from tests.runs.helpers import make_run
 from wgan_cli.config.load import load_config
+from wgan_cli.config.run_config import RunConfig
 from wgan_cli.errors import BadInputError
+from wgan_cli.plots.curves import curves_figure
 from wgan_cli.runs.curves import read_curves
+from wgan_cli.runs.folder import RunFolder
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.training.loop import train_run
 
@@ -39,6 +44,21 @@ def test_runs_of_images_show_their_grids(tmp_path: Path, made_up_mnist: Path) ->
 def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     paths = [trained("normal_gp", tmp_path / name) for name in ("a/run", "b/run", "c/other")]
     assert [curves.name for curves in read_curves(paths, count=1)] == [str(paths[0]), str(paths[1]), "other"]
+
+
+def test_a_run_without_a_checkpoint_is_drawn_without_samples(
+    tmp_path: Path, config: RunConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    young = tmp_path / "young"
+    make_run(young, 10)
+    with RunFolder(young, config, 10, CPU) as folder:
+        folder.picture(lambda: np.zeros((4, 5, 3), np.uint8), 10)
+    (curves,) = read_curves([young])
+    assert curves.samples is None
+    assert f"holds no checkpoint (checkpoints/*.pt); name a run's folder or its file; {young} is drawn" in caplog.text
+    *panels, strip = curves_figure([curves]).axes
+    assert [axes.get_title().partition(":")[0] for axes in panels] == ["gap", "W1"]
+    assert [text.get_text() for text in strip.texts] == ["iteration 10"]
 
 
 def test_a_folder_without_figures_is_named(tmp_path: Path) -> None:

@@ -64,15 +64,15 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run,
     and a grey line for the floor of a truth.
 
-    Panels without figures are left out. Runs of plain values also show their density and the target's, runs of
-    images a row of grids through time.
+    Panels without figures are left out. Runs of plain values also show their density and the target's, others, and
+    those without samples, a row of grids through time.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     panels = panels_of(runs)
     plain = [run for run in runs if run.samples is not None]
-    strips = [run for run in runs if run.data.view != "pooled" and run.grids]
+    strips = [run for run in runs if run.grids and (run.samples is None or run.data.view != "pooled")]
     rows = (len(panels) + bool(plain) + 1) // 2
     if not rows + len(strips):
         raise BadInputError(f"{', '.join(run.name for run in runs)}: nothing is logged yet")
