@@ -139,8 +139,9 @@ def _state(written: Any, step: int, config: RunConfig, silent_for: float, speed:
     if written == "running":
         patience = SILENCE + 3 * config.output.log_every / speed if speed else FIRST_SILENCE
         return "running" if silent_for < patience else "stopped"
-    by_patience = written == "finished" and config.training.patience is not None
-    return "finished" if by_patience or step >= config.training.iterations else "stopped"
+    # The last iteration alone says little: an error may have cost its checkpoint, as on a full disk.
+    is_complete = config.training.patience is not None or step >= config.training.iterations
+    return "finished" if written == "finished" and is_complete else "stopped"
 
 
 def _modified(path: Path) -> float:
