@@ -136,6 +136,7 @@ def test_a_signal_stops_a_run_after_its_iteration_and_saves_it(
         ) as caught:
             train_run(quick(), CPU, out=tmp_path / "run", name="x")
     assert caught.value.exit_code == ExitCode.STOPPED
+    assert str(caught.value).endswith("--resume --device cpu`")
     assert [path.stem for path in checkpoints(tmp_path / "run")] == ["000000005", "000000004"]
     resumed = train_run(quick(), CPU, out=tmp_path / "run", name="x", resume=True)
     assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(finished).items())

@@ -188,7 +188,7 @@ def train(
             if is_over:
                 break
             if stop and step < last:
-                raise _stopped(stop, step, last, run)
+                raise _stopped(stop, trainer, run)
     _report_best(progress, trainer.step, last, run)
     return newest
 
@@ -222,9 +222,10 @@ def _report_best(progress: Progress, step: int, last: int, run: RunFolder | None
         log.info("the best samples were those of iteration %d: --best draws them", progress.best_step)
 
 
-def _stopped(by: signal.Signals, step: int, last: int, run: RunFolder | None) -> WganError:
-    told = f"{by.name}: stopped at iteration {step} of {last}, and saved there"
+def _stopped(by: signal.Signals, trainer: Trainer, run: RunFolder | None) -> WganError:
+    told = f"{by.name}: stopped at iteration {trainer.step} of {trainer.config.training.iterations}, and saved there"
     if run is not None:
         line = ["wgan", "train", "--config", str(run.path / "config.yaml"), "--out", str(run.path), "--resume"]
+        line += ["--device", trainer.device.type]  # its random numbers go on nowhere else
         told += f"; go on with `{shlex.join(line)}`"
     return WganError(told, ExitCode.STOPPED)
