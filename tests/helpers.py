@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from wgan_cli import cli
+from wgan_cli.data.base import Batches
 from wgan_cli.data.idx import Checksum
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.training.signals import Signals
@@ -39,6 +40,12 @@ def has_logged(run: Path) -> bool:
 def metrics(run: Path) -> list[dict]:
     """The logged lines of a run, in order."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def next_batch(batches: Batches) -> torch.Tensor:
+    """Draws one batch and returns it."""
+    batches.draw(1)
+    return batches.take(0)
 
 
 def idx_file(values: torch.Tensor) -> bytes:

@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import wgan_cli as wgan
+from tests.helpers import next_batch
 from wgan_cli.conditions import Classes, Columns, ConditionalDataset, GivenColumns, Labels, generator_inputs
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
@@ -128,7 +129,7 @@ def test_every_sample_keeps_its_own_class(labelled: ConditionalDataset) -> None:
 def test_conditions_do_not_change_the_order_of_batches_nor_their_state(labelled: ConditionalDataset) -> None:
     plain, paired = labelled.inner.batches(16, stream()), labelled.batches(16, stream())
     for _ in range(8):
-        assert torch.equal(plain.next(), paired.next())
+        assert torch.equal(next_batch(plain), next_batch(paired))
     state = paired.state_dict()
     assert {key: str(value) for key, value in plain.state_dict().items()} == {k: str(v) for k, v in state.items()}
     paired.draw(2)
@@ -366,7 +367,7 @@ def test_each_step_of_an_iteration_has_the_conditions_of_its_own_batch(
     assert [name for name, _, _ in steps] == (["critic"] * 3 + ["generator"]) * 2
     replayed = Trainer(trained_on(csv), CPU).batches
     for name, given, condition in steps:
-        batch = replayed.next()
+        batch = next_batch(replayed)
         assert torch.equal(condition, replayed.condition(0))  # type: ignore[arg-type]
         if name == "critic":
             assert torch.equal(given, batch)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import wgan_cli as wgan
+from tests.helpers import next_batch
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import arrays
@@ -329,13 +330,13 @@ def test_a_file_that_changes_while_it_is_streamed_ends_the_run(tmp_path: Path, c
     assert dataset.others is not None
     assert not dataset.others.is_resident
     batches = dataset.batches(4, torch.Generator().manual_seed(0))
-    batches.next()
+    next_batch(batches)
     if change == "gone":
         path.unlink()
     else:
         replaced(path, table() + 1 if change == "values" else table(2))
     with pytest.raises(WganError, match=r"x\.npy: has changed while the run trained on it") as caught:
-        [batches.next() for _ in range(10)]
+        [next_batch(batches) for _ in range(10)]
     assert caught.value.exit_code == ExitCode.RUN_FAILED
 
 
@@ -344,7 +345,7 @@ def test_a_file_that_is_in_memory_may_change(tmp_path: Path) -> None:
     _, dataset = loaded(path=str(path), resident=False)
     batches = dataset.batches(4, torch.Generator().manual_seed(0))
     path.unlink()
-    assert all(batches.next().isfinite().all() for _ in range(12))
+    assert all(next_batch(batches).isfinite().all() for _ in range(12))
 
 
 def config_of(data: str, *more: str, iterations: int = 2) -> RunConfig:

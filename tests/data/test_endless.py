@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.helpers import next_batch
 from wgan_cli.data.endless import EndlessDataset
 
 CPU = torch.device("cpu")
@@ -13,29 +14,29 @@ def stream(seed: int = 0) -> torch.Generator:
 
 def test_each_batch_is_new() -> None:
     batches = DATASET.batches(16, stream())
-    first = batches.next()
+    first = next_batch(batches)
     assert first.shape == (16, 2, 3)
-    assert not torch.equal(batches.next(), first)
+    assert not torch.equal(next_batch(batches), first)
 
 
 def test_the_generator_alone_decides_the_batches() -> None:
     generator = stream()
     batches = DATASET.batches(16, generator)
-    batches.next()
+    next_batch(batches)
     state, position = generator.get_state(), batches.state_dict()
-    expected = batches.next()
+    expected = next_batch(batches)
     other = stream(99)
     resumed = DATASET.batches(16, other)
     resumed.load_state_dict(position)
     other.set_state(state)
-    assert torch.equal(resumed.next(), expected)
+    assert torch.equal(next_batch(resumed), expected)
 
 
 def test_ranks_share_a_batch() -> None:
     whole = DATASET.batches(16, stream())
     shares = [DATASET.batches(16, stream(), share) for share in (slice(0, 8), slice(8, 16))]
     for _ in range(2):
-        assert torch.equal(torch.cat([share.next() for share in shares]), whole.next())
+        assert torch.equal(torch.cat([next_batch(share) for share in shares]), next_batch(whole))
 
 
 def test_real_samples_are_new_so_none_are_held_out() -> None:

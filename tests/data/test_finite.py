@@ -3,6 +3,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tests.helpers import next_batch
 from wgan_cli.data import finite
 from wgan_cli.data.finite import FiniteDataset, Store, judged_count
 from wgan_cli.errors import BadInputError
@@ -126,5 +127,5 @@ def test_what_a_checkpoint_needs_is_kept(dataset: FiniteDataset) -> None:
 
 def test_a_batch_may_hold_all_samples() -> None:
     samples = values(6)
-    batch = FiniteDataset(Store.of(samples), "data.path").batches(6, stream()).next()
+    batch = next_batch(FiniteDataset(Store.of(samples), "data.path").batches(6, stream()))
     assert torch.equal(batch[batch[:, 0].argsort()], samples)

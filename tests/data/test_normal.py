@@ -2,6 +2,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from tests.helpers import next_batch
 from wgan_cli.data.normal import Normal
 
 CPU = torch.device("cpu")
@@ -14,7 +15,7 @@ def stream(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("features", [1, 512])
 def test_draws_follow_the_distribution(features: int) -> None:
     batches = Normal(mean=3.0, std=2.0, features=features).load(CPU).batches(8192 // features, stream())
-    draws = torch.cat([batches.next().flatten() for _ in range(10)])
+    draws = torch.cat([next_batch(batches).flatten() for _ in range(10)])
     assert stats.kstest(draws.numpy(), stats.norm(3, 2).cdf).pvalue > 1e-3
 
 
@@ -49,4 +50,4 @@ def test_exact_distances_are_those_of_normals() -> None:
 
 def test_each_batch_is_fresh() -> None:
     batches = Normal().load(CPU).batches(16, stream())
-    assert not torch.equal(batches.next(), batches.next())
+    assert not torch.equal(next_batch(batches), next_batch(batches))

@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from tests.helpers import next_batch
 from wgan_cli.config.load import load_config
 from wgan_cli.data import Points
 from wgan_cli.errors import BadInputError
@@ -139,17 +140,17 @@ def test_noise_of_the_default_spread_is_added_to_a_curve(shape: str, default: fl
 def test_draws_are_endless_and_of_their_stream_alone(shape: str) -> None:
     dataset = Points.model_validate({"shape": shape}).load(torch.device("cpu"))
     one, other = dataset.batches(16, stream()), dataset.batches(16, stream())
-    first = one.next()
+    first = next_batch(one)
     assert first.shape == (16, 2)
-    assert torch.equal(first, other.next())
-    assert not torch.equal(first, one.next())
+    assert torch.equal(first, next_batch(other))
+    assert not torch.equal(first, next_batch(one))
     assert dataset.heldout() is None
 
 
 def test_ranks_share_a_batch() -> None:
     dataset = Points().load(torch.device("cpu"))
-    whole = dataset.batches(16, stream()).next()
-    shares = [dataset.batches(16, stream(), share).next() for share in (slice(0, 8), slice(8, 16))]
+    whole = next_batch(dataset.batches(16, stream()))
+    shares = [next_batch(dataset.batches(16, stream(), share)) for share in (slice(0, 8), slice(8, 16))]
     assert torch.equal(torch.cat(shares), whole)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.helpers import next_batch
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
@@ -26,34 +27,34 @@ def dataset() -> FiniteDataset:
 
 def test_a_pass_takes_each_sample_once_and_the_next_has_another_order(dataset: FiniteDataset) -> None:
     batches = dataset.batches(20, stream())
-    one_pass = torch.cat([batches.next() for _ in range(4)])  # 96 images: the last 16 are dropped
+    one_pass = torch.cat([next_batch(batches) for _ in range(4)])  # 96 images: the last 16 are dropped
     assert one_pass.shape == (80, 1, 2, 3)
     assert one_pass[:, 0, 0, 0].unique().numel() == 80
     assert torch.isin(one_pass, scale(images(96))).all()
-    assert not torch.equal(batches.next(), one_pass[:20])
+    assert not torch.equal(next_batch(batches), one_pass[:20])
 
 
 def test_the_stream_continues_in_the_middle_of_a_pass(dataset: FiniteDataset) -> None:
     batches = dataset.batches(32, stream())
-    batches.next()
+    next_batch(batches)
     state = batches.state_dict()
-    expected = [batches.next() for _ in range(5)]  # crosses into the next pass
+    expected = [next_batch(batches) for _ in range(5)]  # crosses into the next pass
     resumed = dataset.batches(32, stream(99))
     resumed.load_state_dict(state)
-    assert all(torch.equal(resumed.next(), batch) for batch in expected)
+    assert all(torch.equal(next_batch(resumed), batch) for batch in expected)
 
 
 def test_several_batches_can_be_drawn_at_once(dataset: FiniteDataset) -> None:
     one, other = dataset.batches(32, stream()), dataset.batches(32, stream())
     one.draw(4)
-    assert all(torch.equal(one.take(number), other.next()) for number in range(4))
+    assert all(torch.equal(one.take(number), next_batch(other)) for number in range(4))
 
 
 def test_ranks_share_a_batch(dataset: FiniteDataset) -> None:
     whole = dataset.batches(32, stream())
     shares = [dataset.batches(32, stream(), share) for share in (slice(0, 16), slice(16, 32))]
     for _ in range(4):
-        assert torch.equal(torch.cat([share.next() for share in shares]), whole.next())
+        assert torch.equal(torch.cat([next_batch(share) for share in shares]), next_batch(whole))
 
 
 def test_a_batch_larger_than_the_data_is_refused(dataset: FiniteDataset) -> None:

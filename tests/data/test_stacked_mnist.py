@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
+from tests.helpers import next_batch
 from wgan_cli.data import Mnist, StackedMnist
 from wgan_cli.data.finite import FiniteDataset
 
@@ -66,5 +67,5 @@ def test_triples_take_the_memory_of_their_indices(made_up_mnist: Path, monkeypat
     monkeypatch.setattr("wgan_cli.data.stacked_mnist.scale", lambda images: gathered.append(len(images)) or images)
     dataset = loaded(made_up_mnist, 1_000_000)
     batches = dataset.batches(16, torch.Generator().manual_seed(0))
-    assert batches.next().shape == (16, 3, 28, 28)
+    assert next_batch(batches).shape == (16, 3, 28, 28)
     assert gathered == [16]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.data.pictures import write_folder
+from tests.helpers import next_batch
 from wgan_cli.data import Arrays, Images
 from wgan_cli.data.base import WHOLE, Batches
 from wgan_cli.data.finite import Store
@@ -176,7 +177,7 @@ def test_no_neighbours_are_read_of_streamed_samples(kind: str, resident: bool, t
         spec = Images.model_validate({"path": str(tmp_path / "pictures"), "size": 32, "resident": resident}).resolved()
     dataset = spec.load(torch.device("cpu"))
     assert is_read_at_random(tmp_path) != resident
-    assert len(dataset.batches(4, torch.Generator()).next()) == 4
+    assert len(next_batch(dataset.batches(4, torch.Generator()))) == 4
 
 
 class Asked(mmap.mmap):
@@ -240,7 +241,7 @@ def test_a_streamed_batch_is_read_together(kind: str, tmp_path: Path, monkeypatc
         spec = Images.model_validate({"path": str(tmp_path / "pictures"), "size": 32, "resident": False}).resolved()
     batches = spec.load(torch.device("cpu")).batches(8, torch.Generator())
     asked.clear()
-    batch = batches.next()
+    batch = next_batch(batches)
     if kind == "arrays":
         rows = [int(value) for value in batch.flatten()]
         assert asked[:2] == [[row for row in rows if row < 20], [row - 20 for row in rows if row >= 20]]

@@ -42,11 +42,6 @@ class Batches(ABC):
         """The conditions (n, width) of the samples in batch `number`, if they have some."""
         return None
 
-    def next(self) -> Tensor:
-        """Draws one batch and returns it."""
-        self.draw(1)
-        return self.take(0)
-
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """The position in the stream, in plain containers and tensors."""
