@@ -5,7 +5,8 @@ import torch
 from tests.plots.helpers import scene
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import Surface, density_figure, image_grid, picture, table_figure
+from wgan_cli.plots.samples import density_figure, image_grid, picture, table_figure
+from wgan_cli.plots.surface import Surface
 
 
 def test_the_grid_holds_the_images_row_by_row() -> None:

@@ -28,7 +28,7 @@ def write(run: Path, config: RunConfig, start: int, error: Exception | None = No
         with RunFolder(run, config, start, CPU) as opened:
             for step in (start + 1, start + 2):
                 opened.scalars({"critic/gap": float(step), "truth/w1": 0.5}, step)
-            opened.picture(torch.zeros(4, 5, 3, dtype=torch.uint8).numpy(), start + 2)
+            opened.picture(torch.zeros(4, 5, 3, dtype=torch.uint8).numpy, start + 2)
             if error:
                 raise error
     except RuntimeError as raised:

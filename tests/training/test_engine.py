@@ -269,7 +269,8 @@ class Cuda:
             self.current = before
 
     @contextmanager
-    def graph(self, graph: object, stream: "Cuda.Stream") -> Iterator[None]:
+    def graph(self, graph: object, stream: "Cuda.Stream", capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"  # another thread may pin batches
         self.current, failed = stream, True
         try:
             yield

@@ -1,7 +1,10 @@
 """Which iteration is kept as the best one, and when a run is over."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +15,12 @@ from hypothesis import strategies as st
 from tests.helpers import metrics
 from tests.training.helpers import CPU, quick
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.errors import BadInputError, WganError
+from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.runs.checkpoints import BEST, checkpoints, find_checkpoint, read_checkpoint
 from wgan_cli.runs.listing import summaries
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.training import loop
+from wgan_cli.training.distributed import World
 from wgan_cli.training.fidelity import Fidelity
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.progress import SMOOTHED, Progress
@@ -187,12 +191,34 @@ def test_a_best_checkpoint_is_asked_of_a_run_that_has_one(tmp_path: Path) -> Non
 
 def test_all_ranks_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rank alone measures samples; the others ask it."""
-    asked: list[bool] = []
+    asked: list[str] = []
+
+    def answer(_: World, action: Callable[[], Any]) -> Any:
+        asked.append("grid" if isinstance(action, partial) else "figures")
+        return ({}, asked.count("grid") == 2) if asked[-1] == "grid" else {}
+
     trainer = Trainer(patient(), CPU)
-    monkeypatch.setattr(type(trainer.world), "on_first_rank", lambda _, __: asked.append(True) or len(asked) == 2)
+    monkeypatch.setattr(World, "on_first_rank", answer)
     with Signals() as signals:
         loop.train(trainer, None, signals, Progress(3))
     assert trainer.step == 4
+
+
+@pytest.mark.parametrize("asked", ["figures", "grid"])
+def test_all_ranks_end_where_the_first_finds_that_training_diverged(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """They would wait for it for half an hour, and then say that it was lost."""
+
+    def answer(_: World, action: Callable[[], Any]) -> Any:
+        is_grid = isinstance(action, partial)
+        if is_grid == (asked == "grid"):
+            raise WganError("diverged: the bound", ExitCode.DIVERGED)
+        return ({}, False) if is_grid else {}
+
+    monkeypatch.setattr(World, "on_first_rank", answer)
+    with Signals() as signals, pytest.raises(WganError, match="diverged: the bound"):
+        loop.train(Trainer(patient(), CPU), None, signals, Progress(3))
 
 
 def test_the_frechet_distance_tells_real_images_from_noise(made_up_mnist: Path) -> None:

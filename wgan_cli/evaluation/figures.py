@@ -24,7 +24,8 @@ from wgan_cli.measures.memorisation import Nearest, memorisation
 from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.measures.statistic import Figures, Statistic, beside_floor, of_samples
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene, Surface
+from wgan_cli.plots.samples import Scene
+from wgan_cli.plots.surface import Surface
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
 from wgan_cli.transport.line import random_directions

@@ -3,45 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Array, Pixels, to_pixels
-from wgan_cli.lipschitz.base import Critic
 from wgan_cli.plots.style import GENERATED, TARGET, bins, draw_target, finish, rendered
+from wgan_cli.plots.surface import Surface, draw_surface, extent_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-Extent = tuple[float, float, float, float]
-"""The left, right, lower and upper end of a part of the plane."""
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A critic in the plane: its scores (H, W), from the lower left on, and its slopes (N, 2) at points (N, 2)."""
-
-    extent: Extent
-    scores: Array
-    points: Array
-    slopes: Array
-
-    @classmethod
-    def around(cls, samples: Tensor, critic: Critic) -> "Surface":
-        """Where samples (N, 2) are, and a quarter beyond."""
-        extent = _extent(samples.cpu().numpy())
-        fine, coarse = (_mesh(extent, count).to(samples) for count in (60, 15))
-        with torch.no_grad():
-            scores = critic(fine).reshape(60, 60)
-        coarse.requires_grad_()
-        with torch.enable_grad():
-            (slopes,) = torch.autograd.grad(critic(coarse).sum(), coarse)
-        return cls(extent, *(tensor.detach().cpu().numpy() for tensor in (scores, coarse, slopes)))
 
 
 @dataclass(frozen=True)
@@ -275,36 +248,17 @@ def plane_figure(scene: Scene) -> "Figure":
     panels = len(sides) + (scene.surface is not None)
     figure = Figure(figsize=(4 * panels, 4), dpi=100, layout="constrained")
     all_axes = figure.subplots(1, panels, squeeze=False)[0]
-    extent = scene.surface.extent if scene.surface else _extent(sides[0][2])
+    extent = scene.surface.extent if scene.surface else extent_of(sides[0][2])
     for axes, (name, colour, values) in zip(all_axes, sides, strict=False):
         axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=2, alpha=0.5)
         axes.set_title(name, fontsize=10)
     if scene.surface is not None:
-        _draw_surface(all_axes[-1], scene.surface)
+        draw_surface(all_axes[-1], scene.surface)
     for axes in all_axes:
         axes.set_xlim(extent[:2])
         axes.set_ylim(extent[2:])
         axes.set_aspect("equal")
     return figure
-
-
-def _extent(points: Array) -> Extent:
-    """Where points (N, 2) are, and a quarter beyond."""
-    low, high = points.min(0), points.max(0)
-    margin = 0.25 * (high - low).max() + 1e-3
-    return low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin
-
-
-def _draw_surface(axes: Any, surface: Surface) -> None:
-    """The critic's scores as colours, and the direction in which they rise as arrows."""
-    axes.imshow(surface.scores, extent=surface.extent, origin="lower", cmap="viridis", interpolation="bilinear")
-    axes.quiver(*surface.points.T, *surface.slopes.T, color="white", angles="xy", width=0.004)
-    axes.set_title("critic's score and slope", fontsize=10)
-
-
-def _mesh(extent: Extent, count: int) -> Tensor:
-    x, y = torch.linspace(*extent[:2], count), torch.linspace(*extent[2:], count)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
 
 _VIEWS: dict[str, Callable[[Scene], "Figure"]] = {

@@ -17,7 +17,8 @@ from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.devices import synchronise
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene, Surface, drawing
+from wgan_cli.plots.samples import Scene, drawing
+from wgan_cli.plots.surface import Surface
 from wgan_cli.training.engine import Outcome
 from wgan_cli.training.fidelity import Fidelity
 from wgan_cli.training.judge import Judge
