@@ -189,7 +189,7 @@ def test_a_parquet_file_of_an_index_alone_is_refused(tmp_path: Path) -> None:
         ("x.csv", b"a,b\n", r"can't be read as \.csv \(has no rows\)"),
         ("x.csv", b"", r"can't be read as \.csv \(has no rows\)"),
         ("x.csv", b"1,2\n3,word\n", r"can't be read as \.csv"),
-        ("x.csv", b"\na,b\n1,2\n3,word\n", r"line 4, column 2 holds 'word'"),
+        ("x.csv", b"\na,b\n1,2\n3,word\n", r"line 4, column 2 .* holds 'word'"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

@@ -12,6 +12,7 @@ from wgan_cli.data.normal import Normal
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.plots.animation import MOST_FRAMES, frames, save_animation
 from wgan_cli.plots.curves import RunCurves
+from wgan_cli.plots.style import RUN_COLOURS
 
 
 def run(count: int = 5, *, figures: bool = True) -> RunCurves:
@@ -53,6 +54,17 @@ def test_it_is_written_as_its_ending_says(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"folder.{ending}").mkdir()
     with pytest.raises(WganError, match="can't be written"):
         save_animation(run(), tmp_path / f"folder.{ending}", dpi=40)
+
+
+def test_a_gif_keeps_its_curves_apart_beside_many_greys(tmp_path: Path) -> None:
+    greys = np.linspace(0, 255, 500 * 500, dtype=np.uint8).reshape(500, 500, 1)
+    lines = [{"step": i, "critic/w1": 1.0 * i, "critic/w1_low": 0.3 * i, "truth/w1": 2.0 * i} for i in range(5)]
+    save_animation(RunCurves("one", lines, Mnist(), None, {4: greys}), tmp_path / "x.gif")
+    with Image.open(tmp_path / "x.gif") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    for colour in RUN_COLOURS[:3]:
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (abs(pixels - wanted).max(-1) < 24).sum() > 50
 
 
 def test_a_run_without_grids_is_refused() -> None:

@@ -5,7 +5,7 @@ import torch
 from tests.plots.helpers import scene
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import density_figure, image_grid, picture, table_figure
+from wgan_cli.plots.samples import _edges, density_figure, image_grid, picture, table_figure
 from wgan_cli.plots.surface import Surface
 
 
@@ -68,3 +68,9 @@ def test_a_surface_holds_a_critics_scores_and_slopes_around_the_samples() -> Non
     assert corners == pytest.approx([-2, 16, -6, 12], abs=0.02)  # from the lower left on
     assert (surface.slopes == [3, -1]).all()
     assert surface.points.min(0) == pytest.approx([-1, -1], abs=0.01)
+
+
+def test_both_sides_of_a_column_have_the_same_bins() -> None:
+    fine, whole = np.linspace(0, 1, 400)[:, None], np.arange(100.0)[:, None] % 3
+    assert len(_edges([("generated", "", fine), ("real", "", fine[:100])], 0)) == 11  # as the smaller side allows
+    assert _edges([("generated", "", whole), ("real", "", whole[:9])], 0).tolist() == [-0.5, 0.5, 1.5, 2.5]

@@ -81,6 +81,7 @@ def test_each_logged_iteration_is_a_line_of_the_log(tmp_path: Path, caplog: pyte
     assert more[: len(kept)] == kept
     assert "from iteration 6: cpu" in more[len(kept)]
     assert "iteration 8 of 8" in more[-1]
+    assert f"{run}: goes on from iteration 6 of 8, cpu, " in caplog.text
 
 
 @pytest.mark.parametrize("is_watched", [False, True])

@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -200,12 +199,15 @@ def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
     csv.field_size_limit(1 << 30)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=separator)
-        width = None
-        for row in islice(filter(None, reader), int(has_header), None):
+        rows, width = filter(None, reader), None
+        names = next(rows, []) if has_header else []
+        for row in rows:
             for column, cell in enumerate(row, 1):
                 if not _is_number(cell):
+                    name = f" ({names[column - 1].strip()[:40]})" if column <= len(names) else ""
                     what = "is empty" if not cell.strip() else f"holds {cell.strip()[:40]!r}, which is no number"
-                    return f"line {reader.line_num}, column {column} {what}"
+                    remedy = "fill or remove it" if not cell.strip() else "write numbers for its values, or remove it"
+                    return f"line {reader.line_num}, column {column}{name} {what}; {remedy}"
             width = width or len(row)
             if len(row) != width:
                 return f"line {reader.line_num} has {len(row)} values, the lines before it {width}"

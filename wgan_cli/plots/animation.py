@@ -16,6 +16,7 @@ from wgan_cli.plots.style import RUN_COLOURS, finish, rendered
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
+    from PIL import Image
 
 ENDINGS = (".gif", ".webp")
 MOST_FRAMES, MOST_PANELS = 80, 3
@@ -78,7 +79,7 @@ def save_animation(run: RunCurves, path: Path, dpi: int = 100) -> None:
     """Writes the frames as an animated GIF or WebP, as the ending of `path` says: whole, or not at all."""
     from PIL import Image
 
-    first, *others = (Image.fromarray(frame) for frame in frames(run, dpi))
+    first, *others = (_in_colour(Image.fromarray(frame), path.suffix) for frame in frames(run, dpi))
     each = min(LONGEST, SECONDS / (1 + len(others)))
     durations = [round(1000 * each)] * len(others) + [round(1000 * (each + REST))]
     content = io.BytesIO()
@@ -87,3 +88,10 @@ def save_animation(run: RunCurves, path: Path, dpi: int = 100) -> None:
         write_atomically(path, content.getvalue())
     except OSError as error:
         raise WganError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _in_colour(image: "Image.Image", ending: str) -> "Image.Image":
+    """The frame; in a .gif by 256 colours that keep curves apart, which are few pixels beside a grey picture."""
+    from PIL import Image
+
+    return image.quantize(256, Image.Quantize.MAXCOVERAGE) if ending == ".gif" else image

@@ -130,8 +130,7 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
             for name, colour, values in sides:
                 x, y = (values[:, i].astype(float) for i in (column, row))
                 if row == column:
-                    edges = np.linspace(*_limits(sides, column), bins(len(x), 39) + 1)
-                    axes.hist(x, bins=edges, density=True, histtype="step", color=colour, label=name)
+                    axes.hist(x, bins=_edges(sides, column), density=True, histtype="step", color=colour, label=name)
                 else:
                     axes.plot(x, y, ".", color=colour, markersize=1.5, alpha=0.5)
             axes.tick_params(labelsize=7)
@@ -142,6 +141,20 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
                 axes.set_ylabel("density" if row == 0 else scene.name(row), fontsize=8)
     grid[0, 0].legend(frameon=False, fontsize=7)
     return figure
+
+
+def _edges(sides: list[tuple[str, str, Array]], column: int) -> Array:
+    """The bins of a column, the same for both sides: a bin a value where few whole numbers occur."""
+    low, high = _limits(sides, column)
+    count = bins(min(len(values) for _, _, values in sides), MOST_BINS)
+    if high - low < MOST_BINS and all(
+        (values[:, column] == np.rint(values[:, column])).all() for _, _, values in sides
+    ):
+        return np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
+    return np.linspace(low, high, count + 1)
+
+
+MOST_BINS = 39
 
 
 def _limits(sides: list[tuple[str, str, Array]], column: int) -> tuple[float, float]:

@@ -75,7 +75,8 @@ def train_run(
         stack.enter_context(tuned_process(config.training.matmul))
         torch.set_num_threads(_in_memory(device, lambda: pick_threads(trainer, previous)))
         if world.is_first:
-            log.info("%s: %s", path, _execution(trainer))
+            begins = f"goes on from iteration {trainer.step} of {config.training.iterations}, " if trainer.step else ""
+            log.info("%s: %s%s", path, begins, _execution(trainer))
         started, begun = trainer.step, time.monotonic()
         try:
             folder = RunFolder(path, config, trainer.step, device, trainer.engine.name) if world.is_first else None
