@@ -71,7 +71,7 @@ def test_the_data_must_be_that_of_the_state_as_far_as_that_says(monkeypatch: pyt
     state = trainer.state_dict()
     monkeypatch.setattr(type(trainer.dataset), "state_dict", lambda _: {"digest": "a", "types": ["int32", "bool"]})
     trainer.load_state_dict({**state, "data": {"digest": "a"}})
-    for other in ({"digest": "b"}, {"digest": "a", "types": ["bool", "bool"]}, {"digest": "a", "samples": 3}):
+    for other in ({}, {"digest": "b"}, {"digest": "a", "types": ["bool", "bool"]}, {"digest": "a", "samples": 3}):
         with pytest.raises(BadInputError, match="the data has changed"):
             trainer.load_state_dict({**state, "data": other})
 

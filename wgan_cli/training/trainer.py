@@ -123,7 +123,8 @@ class Trainer:
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
         kept, data = state.get("data", {}), self.dataset.state_dict()
-        if not _equal(kept, {name: data.get(name) for name in kept}):  # older checkpoints lack names
+        is_same = _equal(kept, {name: data.get(name) for name in kept})  # older checkpoints lack names, but not all
+        if not is_same or bool(kept) != bool(data):
             raise BadInputError(
                 "the data has changed since the run began; go on with the same files, or start a new run"
             )
