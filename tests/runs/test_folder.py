@@ -203,6 +203,21 @@ def test_a_grid_that_can_not_be_written_is_raised_by_the_next_call(empty: Path, 
     assert json.loads((empty / "status.json").read_text())["state"] == "stopped"
 
 
+def test_a_grid_that_can_not_be_drawn_leaves_a_run_that_is_closed(empty: Path, config: RunConfig) -> None:
+    def faulty() -> Pixels:
+        raise ValueError("a fault of the drawing")
+
+    def run() -> None:
+        with RunFolder(empty, config, 0, CPU) as opened:
+            opened.scalars({"critic/gap": 1.0}, 1)
+            opened.picture(faulty, 1)
+
+    with pytest.raises(ValueError, match="a fault of the drawing"):
+        run()
+    assert json.loads((empty / "status.json").read_text())["state"] == "stopped"
+    assert scalars(empty) == [(1, 1.0)]
+
+
 @pytest.mark.parametrize("back", [0, 10_000])
 def test_no_clock_brings_back_figures_that_were_removed(
     empty: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch, back: int

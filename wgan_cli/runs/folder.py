@@ -67,7 +67,7 @@ class RunFolder:
         """Waits until all is written. A run that ends without an error is finished, whatever its step."""
         diverged = isinstance(error, WganError) and error.exit_code == ExitCode.DIVERGED
         state: State = "finished" if error is None else "diverged" if diverged else "stopped"
-        faults: list[OSError] = []
+        faults: list[Exception] = []
         for close in (self._wait_for_picture, self._writer.wait, self._metrics.close, self._lines.close):
             with _kept(faults):
                 close()
@@ -137,11 +137,11 @@ class RunFolder:
 
 
 @contextmanager
-def _kept(faults: list[OSError]) -> Iterator[None]:
-    """Adds an `OSError` inside the context to `faults`, and goes on."""
+def _kept(faults: list[Exception]) -> Iterator[None]:
+    """Adds an error inside the context to `faults`, and goes on."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - raised once all is closed
         faults.append(error)
 
 
