@@ -189,7 +189,7 @@ def _is_number(cell: str) -> bool:
 
 def _may_be_header(values: Array) -> bool:
     """Whether the first row (of N, D), all numbers, may be names: nan and inf, or whole numbers that count up, such as
-    wavelengths, above others that do not. Few rows of data do, so that files without a header are seldom told of."""
+    wavelengths, above rows that do not. Few rows of data look so, so the log seldom mentions a file without header."""
     count_up = [bool((np.diff(row) > 0).all() and (row == np.rint(row)).all()) for row in values[:100]]
     return not np.isfinite(values[0]).all() or (count_up[0] and not all(count_up))
 

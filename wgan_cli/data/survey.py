@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wgan_cli.data.arrays import CHUNK, Array, Arrays, check_dimensions
+from wgan_cli.data.array_files import CHUNK, Array
+from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import classes_of, labels_of

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
 from wgan_cli.data.pixels import scale
-from wgan_cli.data.sample_files import ENDINGS, open_samples
+from wgan_cli.data.sample_files import ENDINGS, SampleFile, open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded
 
@@ -24,34 +24,29 @@ def read_points(sources: Sequence[str], most: int, generator: torch.Generator) -
     are drawn without replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises
     `BadInputError` for a source that can't be read or has values that are not finite.
     """
-    files = {source: open_samples(expanded(source)) for source in sources if _is_file(source)}
-    samples = [
-        files[source].in_order_of(next(iter(files.values()))).tensor() if source in files else _split(source)
-        for source in sources
-    ]
-    return [_points(source, values, most, generator) for source, values in zip(sources, samples, strict=True)]
+    datasets = {source: find_split(source) for source in sources}
+    files = {source: _opened(source) for source, dataset in datasets.items() if dataset is None}
+    found = []
+    for source in sources:
+        dataset = datasets[source]
+        samples = (
+            files[source].in_order_of(next(iter(files.values()))).tensor() if dataset is None else dataset.samples()
+        )
+        if dataset is None and samples.dtype == torch.uint8:
+            log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
+        if len(samples) > most:
+            samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
+        found.append(_points(source, samples))
+    return found
 
 
-def _is_file(source: str) -> bool:
-    """Whether it is a file, or else the name of a dataset's split."""
-    if find_split(source) is not None:
-        return False
+def _opened(source: str) -> SampleFile:
     if ending(source) not in ENDINGS:
         raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
-    return True
+    return open_samples(expanded(source))
 
 
-def _split(name: str) -> Tensor:
-    found = find_split(name)
-    assert found is not None
-    return found.samples()
-
-
-def _points(source: str, samples: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    if len(samples) > most:
-        samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
-    if samples.dtype == torch.uint8 and find_split(source) is None:
-        log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
+def _points(source: str, samples: Tensor) -> Tensor:
     points = scale(samples).double().reshape(len(samples), -1)
     if not points.isfinite().all():
         raise BadInputError(f"{source}: holds values that are not finite")
