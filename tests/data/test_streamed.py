@@ -229,7 +229,7 @@ def test_rows_that_are_in_memory_or_not_in_one_piece_are_not_asked_for(tmp_path:
 def test_a_streamed_batch_is_read_together(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row after another, that left half of the speed on a file of four times the memory."""
     asked: list[list[int]] = []
-    for module in ("arrays", "images"):
+    for module in ("array_files", "images"):
         monkeypatch.setattr(f"wgan_cli.data.{module}.read_together", lambda _, rows: asked.append(rows.tolist()))
     if kind == "arrays":
         np.save(tmp_path / "a.npy", np.arange(20, dtype=np.float32))
