@@ -12,7 +12,7 @@ import wgan_cli as wgan
 from tests.helpers import next_batch
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.data import arrays
+from wgan_cli.data import array_files, arrays
 from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.finite import FiniteDataset
 from wgan_cli.errors import BadInputError, ExitCode, WganError
@@ -123,7 +123,8 @@ def test_statistics_are_of_the_whole_file_read_in_pieces(
 ) -> None:
     path = saved(tmp_path / "x.npy", table())
     _, whole = loaded(path=path, scale=scale)
-    monkeypatch.setattr(arrays, "CHUNK", 7 * 3)
+    for module in (arrays, array_files):
+        monkeypatch.setattr(module, "CHUNK", 7 * 3)
     _, pieces = loaded(path=path, scale=scale)
     state = pieces.state_dict()
     assert state["digest"] == whole.state_dict()["digest"]
