@@ -11,6 +11,8 @@ import torch
 
 from wgan_cli.errors import BadInputError
 
+KINDS = ("cpu", "cuda", "mps")
+
 
 def pick_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device called `name`. `auto` is the first one available of CUDA, Apple's MPS and the CPU.
@@ -27,13 +29,13 @@ def pick_device(name: str, local_rank: int | None = None) -> torch.device:
     if name == "cuda" and local_rank is not None:
         # Slurm may show each rank only its own GPU, which then has index 0.
         name = f"cuda:{local_rank % max(torch.cuda.device_count(), 1)}"
+    if name.partition(":")[0] not in KINDS:  # torch's own list is long, and of no use here
+        raise BadInputError(f"--device {name}: not available here (wgan computes on cpu, cuda or mps); use auto or cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise BadInputError(f"--device {name}: not available here (wgan computes on cpu, cuda or mps); use auto")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts, one without MPS raises
-        reason = str(error).partition("\n")[0].rstrip(". ")[:120]
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise BadInputError(f"--device {name}: not available here ({reason}); use auto or cpu") from error
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)

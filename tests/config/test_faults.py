@@ -10,6 +10,9 @@ from tests.config.helpers import check_fault, faults
     ("old", "new", "line", "parts"),
     [
         ("seed: 3", "sede: 3", 1, ["sede: unknown key", "did you mean seed?"]),
+        ("seed: 3", "n_critic: 3", 1, ["n_critic: unknown key; did you mean training.n_critic? Allowed: seed, data"]),
+        ("seed: 3", "lr: 3", 1, ["did you mean optimizer.generator.lr or optimizer.critic.lr?"]),
+        ("seed: 3", "kind: 3", 1, ["kind: unknown key; allowed: seed"]),
         ("{dim: 4}", "{dim: 4, kindd: normal}", 3, ["latent.kindd: unknown key", "did you mean kind?"]),
         ("weight: 10", "wieght: 10", 6, ["lipschitz.wieght: unknown key", "did you mean weight?"]),
         ("lr: 1e-4", "learning_rate: 1e-4", 8, ["generator.learning_rate: unknown key", "allowed: kind, lr"]),

@@ -88,8 +88,19 @@ def _report_usage(error: Any) -> ExitCode:
     command = error.ctx.command_path if error.ctx else "wgan"
     message = error.format_message()
     is_help = type(error).__name__ == "NoArgsIsHelpError"  # `wgan` alone
-    typer.echo(message if is_help else f"{command}: {message} (see `{command} --help`)", err=True)
+    typer.echo(message if is_help else f"{command}: {message}{_hint(error)} (see `{command} --help`)", err=True)
     return ExitCode.BAD_INPUT
+
+
+def _hint(error: Any) -> str:
+    """What is meant by an option of `wgan train` that has the name of a config's key."""
+    if type(error).__name__ != "NoSuchOption" or not _is_training():
+        return ""
+    from wgan_cli.config.faults import keys_called
+    from wgan_cli.config.run_config import RunConfig
+
+    keys = keys_called(error.option_name.lstrip("-").replace("-", "_"), RunConfig)
+    return "; did you mean " + " or ".join(f"--set {key}=VALUE" for key in keys) + "?" if keys else ""
 
 
 def _report_os(error: OSError) -> ExitCode:

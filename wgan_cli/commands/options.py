@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wgan_cli.commands.completion import devices, runs_or_checkpoints
+from wgan_cli.commands.mistaken import refuse_no_run
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import expanded
 
@@ -42,7 +43,9 @@ def an_output(text: str | Path) -> Path:
 def named_run(run: str | None, ckpt: str | None) -> str:
     """The run that a command is about. It is named as an argument, by --ckpt, or alike by both."""
     missing = "no run is named; name its folder, or a checkpoint file: `wgan runs` lists runs"
-    return named_once(run, "--ckpt", ckpt, missing)
+    named = named_once(run, "--ckpt", ckpt, missing)
+    refuse_no_run(named)
+    return named
 
 
 def named_once(argument: str | None, option: str, value: str | None, missing: str) -> str:

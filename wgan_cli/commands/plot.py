@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wgan_cli.commands.completion import run_folders
+from wgan_cli.commands.mistaken import refuse_no_run
 from wgan_cli.commands.options import a_path, an_output
 from wgan_cli.errors import BadInputError
 
@@ -32,6 +33,8 @@ def plot(runs: Runs, out: Out = Path("plot.png"), dpi: Dpi = 100) -> None:
     from wgan_cli.plots.curves import curves_figure
     from wgan_cli.runs.curves import read_curves
 
+    for run in runs:
+        refuse_no_run(str(run))
     style.check_path(out, "--out", (*style.ENDINGS, *animation.ENDINGS))
     if out.suffix not in animation.ENDINGS:
         style.save(curves_figure(read_curves(runs)), out, dpi)

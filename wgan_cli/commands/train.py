@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.completion import config_names
+from wgan_cli.commands.mistaken import refuse_no_config
 from wgan_cli.commands.options import Device, an_output, named_once
 from wgan_cli.errors import BadInputError
 
@@ -46,6 +47,7 @@ def train(
 ) -> None:
     """Train from a config, and print the run's folder."""
     chosen = named_once(name, "--config", config, "no config is named; name a file, or one that `wgan configs` lists")
+    refuse_no_config(chosen)
     if resume and out is None:
         raise BadInputError("--resume needs --out DIR, the folder of the run to go on with")
     from wgan_cli.config.load import load_config

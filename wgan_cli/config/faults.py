@@ -83,7 +83,8 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
 def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:
     *above, word = _key(fault, document)
     holder = _options(model, fault["loc"][:-1])[0]
-    message = "unknown key" + _suggest(str(word), list(holder.model_fields))
+    elsewhere = [key for key in keys_called(str(word), model) if key != dotted((*above, word))]
+    message = "unknown key" + _suggest(str(word), list(holder.model_fields), elsewhere)
     place = document.places.get((*above, "kind"), "")
     if issubclass(holder, Choice) and place.startswith("--set") and document.places.get(tuple(above)) != place:
         message += f" (to change a kind, replace the whole mapping: --set '{dotted(above)}={{kind: ...}}')"
@@ -96,9 +97,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _suggest(word: str, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, allowed, n=1)
-    return (f"; did you mean {near[0]}?" if near else "; ") + f"{' A' if near else 'a'}llowed: {', '.join(allowed)}"
+def keys_called(word: str, model: type[BaseModel]) -> list[str]:
+    """The dotted keys in specs of the class `model` whose last part is `word`; none if it is too common a word."""
+    keys = dict.fromkeys(key for key in _keys(model) if key.rpartition(".")[2] == word)
+    return list(keys) if len(keys) <= 2 else []
+
+
+def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield above + name
+        for below in _classes(field.annotation):
+            yield from _keys(below, f"{above}{name}.")
+
+
+def _suggest(word: str, allowed: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
+    near = elsewhere or difflib.get_close_matches(word, allowed, n=1)
+    meant = f"did you mean {' or '.join(near)}? A" if near else "a"
+    return f"; {meant}llowed: {', '.join(allowed)}"
 
 
 def _tag(option: type[BaseModel]) -> str:

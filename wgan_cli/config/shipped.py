@@ -46,7 +46,10 @@ def find_config(name: str) -> Path:
     if stem in names():  # also if a folder, such as a run's, has that name
         return FOLDER / f"{stem}.yaml"
     if path.is_dir():
-        raise BadInputError(f"{name}: is a folder; name a config file, or one that `wgan configs` lists")
+        raise BadInputError(
+            f"{name}: is a folder; name a config file, or one that `wgan configs` lists. "
+            f"`wgan init --data {name}` writes one for a folder of pictures"
+        )
     raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
 
 

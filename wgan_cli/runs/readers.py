@@ -22,7 +22,8 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
     try:
         text = (run / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise BadInputError(f"{run}: its metrics.jsonl can't be read ({error}); name a run's folder") from error
+        reason = f"its metrics.jsonl can't be read ({error.strerror})"
+        raise BadInputError(f"{run}: {reason}; name a run's folder") from error
     lines = [parse_metrics(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     if None in lines:
         log.warning("%s: %d damaged lines of metrics.jsonl are left out", run, lines.count(None))

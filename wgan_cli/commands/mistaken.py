@@ -1,0 +1,50 @@
+"""Names that are mistaken for those of a config or a run: what they name instead, and the command that is meant."""
+
+import itertools
+import shlex
+from pathlib import Path
+
+from wgan_cli.config import shipped
+from wgan_cli.errors import BadInputError
+from wgan_cli.paths import ending, expanded
+from wgan_cli.runs.places import holds_run, near_runs
+
+DATA = (".csv", ".npy", ".npz", ".parquet", ".zip")
+"""The endings of files that hold data alone; a .pt may be a checkpoint."""
+CONFIGS = (".yaml", ".yml")
+
+
+def refuse_no_config(name: str) -> None:
+    """Raises `BadInputError` if `name` is a run, or a file of data, where a config is meant."""
+    path = expanded(name)
+    if name in shipped.names():
+        return
+    if holds_run(path):
+        again = _line("train", path / "config.yaml", "--out", path, "--resume")
+        raise BadInputError(f"{name}: is a run, no config; {again} goes on with it")
+    if ending(path) in DATA and path.is_file():
+        raise BadInputError(f"{name}: holds data, no config; {_line('init', '--data', name)} writes one that fits")
+
+
+def refuse_no_run(name: str) -> None:
+    """Raises `BadInputError` if `name` is a folder of runs, a config, or a file of data, where a run is meant."""
+    path = expanded(name)
+    if path.is_dir():
+        _refuse_folder_of_runs(name, path)
+    elif (ending(path) in CONFIGS and path.is_file()) or (name in shipped.names() and not path.exists()):
+        raise BadInputError(f"{name}: is a config, no run; {_line('train', name)} trains one, `wgan runs` lists runs")
+    elif ending(path) in DATA and path.is_file():
+        raise BadInputError(f"{name}: holds data, no run; {_line('distance', name, 'OTHER')} compares it with others")
+
+
+def _refuse_folder_of_runs(name: str, path: Path) -> None:
+    if holds_run(path) or (path / "checkpoints").is_dir():
+        return
+    found = list(itertools.islice(near_runs(path), 3))
+    if found:
+        some = f"name one of them, such as {' or '.join(map(str, found))}"
+        raise BadInputError(f"{name}: is a folder of runs; {some}: {_line('runs', name)} lists all")
+
+
+def _line(*words: object) -> str:
+    return f"`{shlex.join(['wgan', *map(str, words)])}`"
