@@ -82,7 +82,7 @@ def test_an_option_with_the_name_of_a_key_is_set(wgan: Wgan, option: str, meant:
     assert meant in result.err
 
 
-@pytest.mark.parametrize("line", ["train normal_gp --kind 5", "train normal_gp --fast 5", "sample x --iterations 5"])
+@pytest.mark.parametrize("line", ["train normal_gp --kind 5", "train normal_gp --quickly", "sample x --iterations 5"])
 def test_other_options_are_refused_without_a_guess(wgan: Wgan, line: str) -> None:
     result = wgan(*line.split())
     assert result.code == 2

@@ -30,7 +30,8 @@ from wgan_cli.runs.readers import read_status
 from wgan_cli.search.study import Search
 from wgan_cli.search.workers import Work, search_space
 
-LONG = ("iterations: 40", "iterations: 400"), ("objective: truth/w1", "objective: truth/w1\nprune: false")
+ITERATIONS = 200
+LONG = ("iterations: 40", f"iterations: {ITERATIONS}"), ("objective: truth/w1", "objective: truth/w1\nprune: false")
 """Long enough to be killed in the middle."""
 
 
@@ -40,7 +41,7 @@ def started(space: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def check_whole(out: Path, count: int, iterations: int) -> None:
+def check_whole(out: Path, count: int) -> None:
     """Every trial is there once, has each of its logged iterations once, and a value of its own figures."""
     trials = Search(out, tiny_space(out.parent, *LONG), count).ended
     assert [trial.number for trial in trials] == list(range(count))
@@ -48,7 +49,7 @@ def check_whole(out: Path, count: int, iterations: int) -> None:
     for trial in trials:
         run = out / f"trial-{trial.number:04d}"
         logged = {line["step"]: line["truth/w1"] for line in metrics(run)}
-        assert [line["step"] for line in metrics(run)] == list(range(5, iterations + 1, 5))
+        assert [line["step"] for line in metrics(run)] == list(range(5, ITERATIONS + 1, 5))
         assert trial.intermediate_values == logged
         assert trial.value == pytest.approx(sum(list(logged.values())[-3:]) / 3, rel=1e-15)
         assert read_status(run)["state"] == "finished"
@@ -156,7 +157,7 @@ def test_a_killed_search_goes_on_and_loses_no_trial(tmp_path: Path) -> None:
         process.communicate()
     search = search_space(tiny_space(tmp_path, *LONG), out, 3, jobs=1, device="cpu", resume=True)
     assert search.unfinished == 0
-    check_whole(out, 3, 400)
+    check_whole(out, 3)
     (step,) = re.findall(r"from iteration ([1-9]\d*)", (out / "trial-0001" / "log.txt").read_text())
     assert int(step) >= 10
 
@@ -186,7 +187,7 @@ def test_two_processes_share_a_search_and_one_takes_over_what_the_other_leaves(t
     assert process.returncode == 0, said
     assert printed.startswith(f"# {out}/trial-000")
     assert "lost its process; going on with it" in said
-    check_whole(out, 6, 400)
+    check_whole(out, 6)
 
 
 @pytest.mark.timeout(600)
@@ -204,7 +205,7 @@ def test_a_signal_stops_all_processes_and_the_same_line_goes_on(tmp_path: Path) 
     assert said.endswith("wgan: stopped, and saved; the same line with --resume goes on\n")
     search = search_space(tiny_space(tmp_path, *LONG), out, 2, jobs=1, device="cpu", resume=True)
     assert search.unfinished == 0
-    check_whole(out, 2, 400)
+    check_whole(out, 2)
 
 
 def _at_work(space: Path, out: Path) -> None:
@@ -241,5 +242,5 @@ def test_a_hundred_kills_lose_no_trial(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     _at_work(tmp_path, out)
-    check_whole(out, KILLED, 400)
+    check_whole(out, KILLED)
     assert all(json.loads(line) for line in (out / "journal.log").read_text().splitlines())
