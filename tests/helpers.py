@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -89,4 +90,5 @@ def exit_code(*arguments: str) -> int:
             cli.main()
     for number, handler in before.items():
         signal.signal(number, handler)
+    logging.getLogger("wgan").handlers.clear()  # which would write to a stderr that is closed by then
     return int(stop.value.code or 0)

@@ -138,11 +138,11 @@ def test_pictures_are_told_by_size_mode_and_class(tmp_path: Path) -> None:
     for path in (folder, zipped(folder, tmp_path / "x.zip")):
         found = survey(path)
         assert found.facts["kind"] == "images"
-        assert found.facts["samples"] == 8
+        assert found.facts["samples"] == 7
         assert found.facts["sizes"] == {"8 x 8": 6, "70 x 60": 1}
         assert found.facts["modes"] == {"RGB": 6, "L": 1}
         assert found.facts["unreadable"] == ["blue/junk.png"]
-        assert found.facts["classes"] == {"blue": 4, "red": 4}
+        assert found.facts["classes"] == {"blue": 3, "red": 4}
 
 
 @pytest.mark.parametrize(
@@ -221,3 +221,29 @@ def test_a_folder_of_unreadable_pictures_is_refused(tmp_path: Path) -> None:
     Image.new("F", (8, 8)).save(tmp_path / "1.png", "TIFF")
     with pytest.raises(BadInputError, match=r"first: 1\.png \(its numbers, of Pillow's mode F, have no fixed black"):
         survey(tmp_path)
+
+
+def test_what_is_printed_of_a_table_says_what_matters(wgan: Wgan) -> None:
+    values = table()
+    np.savetxt("x.csv", values, delimiter=",", header="energy,hits", comments="")
+    found = wgan("data", "x.csv")
+    assert "range" not in found.out  # of all columns together
+    assert "missing" not in found.out
+    energy, hits = (line for line in found.out.splitlines() if line.startswith("  "))
+    assert energy.startswith("  energy: mean ")
+    assert not energy.endswith("whole numbers")
+    assert hits.endswith("greatest 4, whole numbers")
+    values[3, 0] = np.nan
+    np.save("x.npy", values)
+    found = wgan("data", "x.npy")
+    assert "\nmissing  1\n" in found.out
+    assert ", 1 missing\n" in found.out
+    assert "wgan: x.npy: values are missing (1), which no run takes" in found.err
+
+
+def test_too_few_samples_are_told_before_a_run_refuses_them(wgan: Wgan) -> None:
+    np.save("x.npy", np.zeros((3, 2)))
+    found = wgan("data", "x.npy")
+    assert found.code == 0
+    assert found.err == "wgan: x.npy: holds 3 samples; 2 to train on and 2 held-out ones need 4\n"
+    assert found.err in wgan("init", "--data", "x.npy").err

@@ -73,7 +73,7 @@ def test_each_logged_iteration_is_a_line_of_the_log(tmp_path: Path, caplog: pyte
     kept = (run / "log.txt").read_text().splitlines()
     assert "from iteration 0: cpu" in kept[0]
     for step, message, line in zip((2, 3, 4, 6), told[:4], kept[1:], strict=True):
-        wanted = pattern.format(step) if step != 3 else r"iteration 3 of 6, w1_low \S+, truth/w1 \S+"
+        wanted = pattern.format(step) if step != 3 else r"iteration 3 of 6, w1_low \S+, truth/w1 \S+, 00:00 left"
         assert re.fullmatch(rf"\d\d:\d\d:\d\d {wanted}", message), message
         assert re.fullmatch(rf"\d{{4}}(-\d\d){{2}} \d\d(:\d\d){{2}} {wanted}", line), line
     train_run(quick(iterations=8), CPU, out=run, name="x", resume=True)

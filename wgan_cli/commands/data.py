@@ -1,5 +1,6 @@
 """`wgan data`: shows what a file or folder holds."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,9 @@ import typer
 from wgan_cli.commands.options import AsJson, a_path, an_output
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
+from wgan_cli.errors import BadInputError
 
+log = logging.getLogger("wgan")
 Source = Annotated[
     Path, typer.Argument(parser=a_path, help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")
 ]
@@ -17,20 +20,38 @@ Plot = Annotated[Path | None, typer.Option(parser=an_output, help="Draw some sam
 
 
 def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = None) -> None:
-    """Show what a file or folder holds, and the config line to train on it."""
+    """Show what a file or folder holds, and its line for a config."""
     from wgan_cli.data.survey import survey
 
     plot = checked_png(plot)
     found = survey(path, key)
     try:
         if plot is not None:
-            write_picture(_scene(found.spec), plot)
+            write_picture(_scene(found.spec), plot, "some of the samples")
     finally:
+        _warn_of_faults(found.facts, path)
         if as_json:
             print_json({**found.facts, "config": found.yaml_lines()})
         else:
-            print_facts(found.facts)
+            print_facts({name: fact for name, fact in found.facts.items() if not _says_little(name, fact, found.facts)})
             typer.echo(f"\n{found.yaml_lines()}")
+
+
+def _warn_of_faults(facts: dict[str, Any], path: Path) -> None:
+    """Says so, if a run by the printed line would refuse these data."""
+    from wgan_cli.data.heldout import split
+
+    try:
+        split(facts["samples"], 0.1, str(path))
+    except BadInputError as error:
+        log.warning("%s", error)
+    if facts.get("missing"):
+        log.warning("%s: values are missing (%d), which no run takes; fill or remove them", path, facts["missing"])
+
+
+def _says_little(name: str, fact: Any, facts: dict[str, Any]) -> bool:
+    """Whether a reader would only wonder: no missing values, nothing unreadable, one range of all columns."""
+    return not fact if name in ("missing", "unreadable") else name == "range" and "columns" in facts
 
 
 def _scene(spec: Any) -> Any:

@@ -1,5 +1,6 @@
 """`wgan distance`: measures the distance between two sets of samples."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,3 +105,4 @@ def _draw(problem: Any, plan: Any, path: Path) -> None:
     from wgan_cli.plots.style import save
 
     save(plan_figure(problem.x, problem.y, plan, problem.p), path)
+    logging.getLogger("wgan").info("%s: costs and plan", path)

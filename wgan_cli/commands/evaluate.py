@@ -42,7 +42,7 @@ def evaluate(
     best: Best = False,
     device: Device = "auto",
 ) -> None:
-    """Measure a trained generator against real samples, each figure beside its floor."""
+    """Measure a trained generator, each figure beside its floor."""
     from wgan_cli.devices import pick_device
     from wgan_cli.evaluation import figures as evaluation
     from wgan_cli.runs.loaded import load_run
@@ -53,12 +53,13 @@ def evaluate(
     loaded = load_run(target, pick_device(device), best=best)
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
     figures = evaluation.evaluate(loaded, num, seed)
+    right = ", and on the right " if loaded.config.data.view == "images" else ", and "
     try:
         _keep(figures, expanded(target))
         if plot is not None:
-            write_picture(evaluation.scene(loaded, num, seed), plot)
+            write_picture(evaluation.scene(loaded, num, seed), plot, f"generated samples{right}real ones")
         if nearest is not None:
-            write_picture(pairs, nearest)
+            write_picture(pairs, nearest, f"the samples nearest to training samples{right}these")
     finally:  # a closed pipe must not cost the files, nor a full disk the figures
         (print_json if as_json else print_figures)(figures)
 

@@ -24,7 +24,7 @@ Raw = Annotated[bool, typer.Option("--raw", help="The last weights, not the aver
 def export(
     out: Out, run: Run = None, ckpt: Checkpoint = None, raw: Raw = False, best: Best = False, card: Card = None
 ) -> None:
-    """Write a trained generator as a file for other programs, and print its path.
+    """Write a generator for other programs, and print its path.
 
     Its samples are those of wgan sample: in the units, type and layout of the data. It takes latents (N, dim) and, for
     a run with a condition, encoded conditions; the file says how they are encoded.

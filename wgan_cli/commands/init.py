@@ -31,7 +31,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the file, if there
 def init(
     name: Name = None, data: Data = None, key: Key = None, out: Out = Path("config.yaml"), force: Force = False
 ) -> None:
-    """Write a config with comments to start from, and print where it is."""
+    """Write a config with comments to start from, and print its path."""
     if name is not None and data is not None:
         raise BadInputError(f"--data picks the recipe that fits; leave {name} out")
     if key is not None and data is None:

@@ -1,9 +1,12 @@
 """Pictures that commands draw beside their result."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from wgan_cli.errors import BadInputError, WganError
+
+log = logging.getLogger("wgan")
 
 
 def checked_png(path: Path | None, option: str = "--plot") -> Path | None:
@@ -17,8 +20,8 @@ def checked_png(path: Path | None, option: str = "--plot") -> Path | None:
     return path
 
 
-def write_picture(scene: Any, path: Path) -> None:
-    """Draws a `plots.samples.Scene` as PNG. Raises `WganError` if it can't be written."""
+def write_picture(scene: Any, path: Path, what: str) -> None:
+    """Draws a `plots.samples.Scene` as PNG, and logs `what` it shows. Raises `WganError` if it can't be written."""
     from wgan_cli.plots.samples import picture
     from wgan_cli.plots.style import write_png
 
@@ -26,3 +29,4 @@ def write_picture(scene: Any, path: Path) -> None:
         write_png(path, picture(scene))
     except OSError as error:
         raise WganError(f"{path}: can't be written ({error.strerror})") from error
+    log.info("%s: %s", path, what)

@@ -28,7 +28,7 @@ Dpi = Annotated[int, typer.Option(min=20, max=600, metavar="N", help="Dots per i
 
 
 def plot(runs: Runs, out: Out = Path("plot.png"), dpi: Dpi = 100) -> None:
-    """Draw what runs logged, with samples of each, and print where the picture is."""
+    """Draw what runs logged, with samples, and print the path."""
     from wgan_cli.plots import animation, style
     from wgan_cli.plots.curves import curves_figure
     from wgan_cli.runs.curves import read_curves

@@ -1,7 +1,7 @@
 """What commands print on stdout: one JSON object, or text for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -32,13 +32,24 @@ def print_facts(facts: dict[str, Any]) -> None:
         if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
             typer.echo(f"{name}:")
             for row, cells in value.items():
-                typer.echo(f"  {row}: " + ", ".join(f"{key} {_short(cell)}" for key, cell in cells.items()))
+                typer.echo(f"  {row}: " + ", ".join(_words(cells)))
         elif isinstance(value, dict):
             typer.echo(f"{name:{width}}  " + ", ".join(f"{key}: {count:,}" for key, count in value.items()))
         elif isinstance(value, list):
             typer.echo(f"{name:{width}}  " + (", ".join(map(_short, value)) or "-"))
         else:
             typer.echo(f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}")
+
+
+def _words(cells: dict[str, Any]) -> Iterator[str]:
+    """The cells of a row: what is true or counted is named where there is something to tell."""
+    for name, value in cells.items():
+        if isinstance(value, float):
+            yield f"{name} {value:.6g}"
+        elif isinstance(value, bool):
+            yield from [f"{name} numbers"] * value
+        elif value:
+            yield f"{value:,} {name}"
 
 
 def _short(value: Any) -> str:

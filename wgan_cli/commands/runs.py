@@ -14,7 +14,7 @@ HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "las
 
 
 def runs(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
-    """List the runs below a folder, with their iterations, states and figures."""
+    """List the runs below a folder, with their states and figures."""
     from wgan_cli.runs.listing import summaries
 
     found, faults = summaries(folder)

@@ -103,6 +103,9 @@ class Arrays(DataSpec):
     def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
         columns = super().decoded_columns(samples, state)
         types = state.get("types") or [values.dtype for values in columns]
+        if ending(self.paths[0]) == ".csv":  # which has no types: whole numbers are what they look like
+            whole = Scaling.from_state(state["scaling"]).whole
+            types = [np.dtype(np.int64) if is_whole else name for is_whole, name in zip(whole, types, strict=True)]
         return [typed(values, np.dtype(name)) for values, name in zip(columns, types, strict=True)]
 
     def decoder(self, state: Mapping[str, Any]) -> nn.Module:

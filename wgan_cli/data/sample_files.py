@@ -165,7 +165,7 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
         except ValueError as error:
             raise ValueError(_first_bad_cell(path, separator, has_header) or str(error)) from error
     if not values.size:
-        raise ValueError("has no rows")
+        raise ValueError("it has no rows of numbers")
     if has_header and len(first) != values.shape[1]:
         raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
     if not has_header:

@@ -122,13 +122,14 @@ def _survey_pictures(path: Path) -> Survey:
     labels = labels_of(names, classes, str(path))
     facts: dict[str, Any] = {
         "kind": "images",
-        "samples": len(names),
+        "samples": sum(sizes.values()),
         "sizes": _counted({f"{width} x {height}": count for (width, height), count in sizes.items()}),
         "modes": _counted(modes),
         "unreadable": list(unreadable)[:10],
     }
     if labels is not None:
-        facts["classes"] = dict(zip(classes, np.bincount(labels).tolist(), strict=True))
+        readable = [label for name, label in zip(names, labels.tolist(), strict=True) if name not in unreadable]
+        facts["classes"] = dict(zip(classes, np.bincount(readable, minlength=len(classes)).tolist(), strict=True))
     side = int(np.median([min(size) for size, count in sizes.items() for _ in range(count)]))
     channels = 1 if set(modes) <= {"L", "1", "I;16", "I;16B", "I"} else 4 if set(modes) <= {"RGBA", "LA"} else 3
     fitting = min(SIDES, key=lambda candidate: abs(candidate - side))

@@ -69,7 +69,7 @@ def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
         figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
     classifier = _classifier(loaded)
     if classifier is not None:
-        figures |= class_figures(classifier, fake, real, other)
+        figures |= class_figures(classifier, fake, real, other, data.class_names)
         figures |= asked_class_share(classifier.classes, fake, other, asked_class)
     figures |= overlap_figures(classifier, fake, real, other)
     figures |= copy_figures(dataset, fake, other)

@@ -35,6 +35,7 @@ def read_points(sources: Sequence[str], most: int, generator: torch.Generator) -
         if dataset is None and samples.dtype == torch.uint8:
             log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
         if len(samples) > most:
+            log.info("%s: %d of its %d samples are drawn; --num takes more", source, most, len(samples))
             samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
         found.append(_points(source, samples))
     return found

@@ -1,5 +1,6 @@
 """How close generated samples are to real ones in a space of features, and how much of the real ones they cover."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,11 @@ def frechet(x: Tensor, y: Tensor) -> float:
     return transport.gaussian_w2_squared(*moments[0], *moments[1]).item()
 
 
-def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Fréchet distance between features, and the share of each class among the generated samples.
+def class_figures(
+    classifier: Classifier, fake: Tensor, real: Tensor, other: Tensor, names: Sequence[str] = ()
+) -> Figures:
+    """Fréchet distance between features, and the share of each class among the generated samples, by the `names` of
+    the classes or their numbers.
 
     The features are the last hidden layer of this classifier, so compare only figures of the same classifier.
     """
@@ -28,13 +32,15 @@ def class_figures(classifier: Classifier, fake: Tensor, real: Tensor, other: Ten
     figures = {f"accuracy/{classifier.name}": classifier.accuracy}
     figures |= beside_floor(lambda x, y: Statistic(lambda a, b: {name: frechet(a, b)}, (x, y)), *features)
     scores = in_batches(classifier.head, features[0])
-    return figures | Statistic(lambda classes: _shares(classes, scores.shape[1]), [scores.argmax(1)]).with_intervals()
+    count = scores.shape[1]  # fewer than names where no sample to train on has the last classes
+    labels = names[:count] or [str(number) for number in range(count)]
+    return figures | Statistic(lambda classes: _shares(classes, labels), [scores.argmax(1)]).with_intervals()
 
 
-def _shares(classes: Tensor, count: int) -> Figures:
-    """Of each of `count` classes among the samples of these classes (N,)."""
-    shares = (classes.bincount(minlength=count) / len(classes)).tolist()
-    figures = {f"class_share/{label}": share for label, share in enumerate(shares)}
+def _shares(classes: Tensor, names: Sequence[str]) -> Figures:
+    """Of each class, called so, among the samples of these classes (N,)."""
+    shares = (classes.bincount(minlength=len(names)) / len(classes)).tolist()
+    figures = {f"class_share/{name}": share for name, share in zip(names, shares, strict=True)}
     return figures | {"class_share/least": min(shares), "class_share/greatest": max(shares)}
 
 

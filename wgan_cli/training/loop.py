@@ -152,6 +152,7 @@ def train(
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
     reporter, newest = Reporter(trainer), dict[str, float]()
+    first, since = trainer.step, time.monotonic()
     is_quiet = None if run and watch is None else True  # None: where stderr is no terminal
     bar = tqdm(total=last, initial=trainer.step, bar_format=BAR, disable=is_quiet, dynamic_ncols=True)
     with bar:
@@ -179,7 +180,8 @@ def train(
                         run.scalars(figures, step)
                         newest |= figures
                         bar.set_postfix(in_short(newest), refresh=False)
-                        _tell(in_line(figures, step, last), run, on_stderr=bar.disable)
+                        left = (time.monotonic() - since) / (step - first) * (last - step)  # with figures and grids
+                        _tell(in_line(figures, step, last, left), run, on_stderr=bar.disable)
                     best = shows and progress.best_step == step
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}

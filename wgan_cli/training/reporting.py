@@ -181,16 +181,16 @@ class Reporter:
             self._advised = True
 
 
-def in_line(figures: Mapping[str, float], step: int, last: int) -> str:
-    """The figures of iteration `step` of `last` that a reader of a log follows, as one line."""
+def in_line(figures: Mapping[str, float], step: int, last: int, left: float) -> str:
+    """The figures of iteration `step` of `last` that a reader of a log follows, as one line. `left` is in seconds."""
     names = ("critic/gap", "critic/w1", "critic/w1_low", *(name for name in figures if name.startswith(SCORES)))
     words = {"critic/w1": "W1 estimate"}
     shown = [
         f"{words.get(name, name.removeprefix('critic/'))} {figures[name]:.4g}" for name in names if name in figures
     ]
     if rate := figures.get("speed/iterations_per_second"):
-        shown += [f"{rate:.3g} it/s", f"{in_words((last - step) / rate)} left"]
-    return ", ".join([f"iteration {step} of {last}", *shown])
+        shown.append(f"{rate:.3g} it/s")
+    return ", ".join([f"iteration {step} of {last}", *shown, f"{in_words(left)} left"])
 
 
 BAR = "{n_fmt}/{total_fmt} {bar}| {remaining} left{postfix}"
