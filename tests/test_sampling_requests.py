@@ -284,6 +284,8 @@ def test_every_format_holds_the_same(sample: Wgan) -> None:
     assert found[".csv"].names == found[".parquet"].names == HEADER
     _, rows = rows_of("x.csv")
     assert all(row[1].isdecimal() for row in rows)
+    types = [str(kind) for kind in pytest.importorskip("pyarrow.parquet").read_schema("x.parquet").types]
+    assert types == ["int64" if i == 1 else "double" for i in range(len(HEADER))]
 
 
 def test_arrays_come_back_in_the_layout_and_type_they_came_in(runs: Path, sample: Wgan) -> None:

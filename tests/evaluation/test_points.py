@@ -41,11 +41,15 @@ def test_that_bytes_are_scaled_is_told(tmp_path: Path, caplog: pytest.LogCapture
     assert "0 to 255 for -1 to 1" in message
 
 
-def test_of_too_many_samples_some_are_drawn_without_replacement(tmp_path: Path) -> None:
+def test_of_too_many_samples_some_are_drawn_without_replacement(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wgan")
     np.save(tmp_path / "x.npy", np.arange(100.0))
     drawn = read(tmp_path / "x.npy", 30)
     assert drawn.shape == (30, 1)
     assert drawn.unique().numel() == 30
+    assert caplog.messages == [f"{tmp_path / 'x.npy'}: 30 of its 100 samples are drawn; --num takes more"]
 
 
 def test_real_mnist_by_name(real_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
