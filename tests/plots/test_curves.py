@@ -1,10 +1,13 @@
+import numpy as np
 import pytest
 
 from tests.plots.helpers import curves
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
+from wgan_cli.data.points import Points
 from wgan_cli.errors import BadInputError
 from wgan_cli.plots.curves import RunCurves, curves_figure, smoothed
+from wgan_cli.plots.style import RUN_COLOURS
 
 
 def test_smoothing_keeps_straight_lines_and_means() -> None:
@@ -29,6 +32,35 @@ def test_runs_are_drawn_together_with_a_legend_and_their_targets() -> None:
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels.values())
 
 
+def test_few_values_of_each_figure_have_a_marker_that_the_legend_shows() -> None:
+    lines = [{"step": 20.0, "critic/w1": 1.0, "critic/w1_low": 0.4, "truth/w1": 0.5}]
+    (axes,) = curves_figure([RunCurves("one", lines, Mnist(), None, {})]).axes
+    seen = {line.get_marker() for line in axes.lines if len(line.get_ydata()) and line.get_marker() != "None"}
+    assert {line.get_marker() for line in axes.get_legend().get_lines()} == seen == {"o", "s", "^"}
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_floors_have_the_colours_of_their_runs() -> None:
+    def floors(*values: float) -> list[str]:
+        lines = [[{"step": 1.0, "truth/w1": 3.0, "truth/w1_floor": value}] for value in values]
+        runs = [RunCurves(str(i), lines[i], Mnist(), None, {}) for i in range(len(values))]
+        (axes,) = curves_figure(runs).axes
+        return [line.get_color() for line in axes.lines if line.get_linestyle() == "-." and len(line.get_ydata())]
+
+    assert floors(1.0, 1.0) == ["grey"]
+    assert floors(1.0, 2.0) == [*RUN_COLOURS[:2]]
+
+
+def test_a_grid_with_words_to_read_is_drawn_large_and_alone() -> None:
+    grids = {step: np.full((400, 1200, 3), step, np.uint8) for step in (1, 2, 3)}
+    figure = curves_figure([RunCurves("ring", [], Points(), None, grids)])
+    (axes,) = figure.axes
+    assert axes.get_title() == "ring: iteration 3"
+    assert [image.get_array().max() for image in axes.images] == [3]
+    figure.draw_without_rendering()
+    assert axes.get_window_extent().width > 900
+
+
 def test_runs_without_figures_are_refused() -> None:
     runs = [RunCurves(name, [], Normal(), None, {}) for name in ("one", "other")]
     with pytest.raises(BadInputError, match="one, other: nothing is logged yet"):
@@ -48,7 +80,8 @@ def test_a_single_truth_is_seen_beside_its_floor() -> None:
     w1, frechet = figure.axes
     assert frechet.get_title() == "Fréchet distance by mnist-cnn"
     for axes, value, floor in ((w1, 0.5, 0.2), (frechet, 7.0, 1.0)):
-        assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"] == [[value]]
+        marked = [list(line.get_ydata()) for line in axes.lines if line.get_marker() in ("o", "s", "^")]
+        assert [values for values in marked if values] == [[value]]
         assert [floor, floor] in [list(line.get_ydata()) for line in axes.lines]
     assert not figure.legends  # one run needs no name
 

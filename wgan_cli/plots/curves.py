@@ -43,7 +43,7 @@ _PANELS = (
     ("mean of generated values", "value", ("samples/mean",)),
     ("standard deviation of generated values", "value", ("samples/std",)),
 )
-_DASHES = ("-", "--", ":")
+_DASHES, _MARKERS = ("-", "--", ":"), ("o", "s", "^")
 _FEW = 12
 """Curves of at most so many values have a marker at each: a line alone hides single values."""
 
@@ -64,8 +64,8 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run,
     and a grey line for the floor of a truth.
 
-    Panels without figures are left out. Runs of plain values also show their density and the target's, others, and
-    those without samples, a row of grids through time.
+    Panels without figures are left out. Runs of plain values also show their density and the target's, runs of images
+    and those without samples a row of grids through time, and others their last grid.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -76,7 +76,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     rows = (len(panels) + bool(plain) + 1) // 2
     if not rows + len(strips):
         raise BadInputError(f"{', '.join(run.name for run in runs)}: nothing is logged yet")
-    heights = [3.0] * rows + [2.4] * len(strips)
+    heights = [3.0] * rows + [_strip_height(run) for run in strips]
     figure = Figure(figsize=(12, sum(heights)), dpi=100, layout="constrained")
     cells = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     for i, (title, unit, names) in enumerate(panels):
@@ -103,25 +103,41 @@ def _coloured(runs: Sequence[RunCurves]) -> list[tuple[RunCurves, str]]:
 
 def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs: Sequence[RunCurves]) -> None:
     drawn = [name for name in names if any(name in line for run in runs for line in run.lines)]
+    marked = set()
     for run, colour in _coloured(runs):
-        for name, dash in zip(drawn, _DASHES, strict=False):
+        for name, dash, marker in zip(drawn, _DASHES, _MARKERS, strict=False):
             points = [(line["step"], line[name]) for line in run.lines if name in line]
             if not points:
                 continue
             steps, values = zip(*points, strict=True)
-            marker = "o" if len(points) <= _FEW else None
             axes.plot(steps, values, dash, color=colour, linewidth=0.8, alpha=0.3)
-            axes.plot(steps, smoothed(values), dash, color=colour, linewidth=1.8, marker=marker, markersize=3)
+            (line,) = axes.plot(steps, smoothed(values), dash, color=colour, linewidth=1.8)
+            if len(points) <= _FEW:
+                line.set(marker=marker, markersize=4)
+                marked.add(name)
     if len(drawn) > 1:  # the legend of the figure names the runs
-        for name, dash in zip(drawn, _DASHES, strict=False):
-            axes.plot([], [], dash, color=RUN_COLOURS[0] if len(runs) == 1 else "grey", label=name)
-    for floor in sorted({value for run in runs for name in drawn for value in _last(run, f"{name}_floor")}):
-        axes.axhline(floor, color="grey", linewidth=1, linestyle="-.", label=new_label(axes, "floor"))
+        colour = RUN_COLOURS[0] if len(runs) == 1 else "grey"
+        for name, dash, marker in zip(drawn, _DASHES, _MARKERS, strict=False):
+            shown = marker if name in marked else None
+            axes.plot([], [], dash, color=colour, marker=shown, markersize=4, label=name)
+    _draw_floors(axes, drawn, runs)
     for target in {run.data.targets[name] for run in runs for name in drawn if name in run.data.targets}:
         axes.axhline(target, color=TARGET, linewidth=1, label=new_label(axes, "target"))
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("iteration")
+    axes.locator_params(axis="x", integer=True)
     finish(axes, unit)
+
+
+def _draw_floors(axes: "Axes", names: Sequence[str], runs: Sequence[RunCurves]) -> None:
+    """A line for each floor: grey if it is that of all runs, else in the colour of its run."""
+    wanted = [f"{name}_floor" for name in names]
+    floors = [(value, colour) for run, colour in _coloured(runs) for name in wanted for value in _last(run, name)]
+    shared = len({value for value, _ in floors}) == 1
+    for value, colour in floors[:1] if shared else floors:
+        axes.axhline(value, color="grey" if shared else colour, linewidth=1, linestyle="-.")
+    if floors:
+        axes.plot([], [], "-.", color="grey", linewidth=1, label="floor")
 
 
 def _last(run: RunCurves, name: str) -> list[float]:
@@ -141,9 +157,25 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
     finish(axes, "probability density")
 
 
+def _shows_time(run: RunCurves) -> bool:
+    """Whether the run's grids are small enough to stand side by side: others have axes and words to read."""
+    return run.data.is_image or run.data.view == "pooled"
+
+
+def _strip_height(run: RunCurves) -> float:
+    """In inches."""
+    height, width = run.grids[max(run.grids)].shape[:2]
+    return 2.4 if _shows_time(run) else min(12 * height / width + 0.3, 8)
+
+
 def _draw_strip(axes: "Axes", run: RunCurves, most: int = 5) -> None:
-    """The run's grids, at most five of them, evenly through time."""
+    """The run's grids, at most five of them, evenly through time; or the last one, over the whole width."""
     steps = sorted(run.grids)
+    axes.set_axis_off()
+    if not _shows_time(run):
+        axes.imshow(run.grids[steps[-1]])
+        axes.set_title(f"{run.name}: iteration {steps[-1]:,}", fontsize=10)
+        return
     chosen = [steps[round(i)] for i in np.linspace(0, len(steps) - 1, min(most, len(steps)))]
     height, width = run.grids[chosen[0]].shape[:2]
     for i, step in enumerate(chosen):
@@ -152,5 +184,4 @@ def _draw_strip(axes: "Axes", run: RunCurves, most: int = 5) -> None:
         axes.text(left + width / 2, height * 1.02, f"iteration {step:,}", ha="center", va="bottom", fontsize=9)
     axes.set_xlim(0, (len(chosen) - 1) * 1.05 * width + width)
     axes.set_ylim(0, height * 1.1)
-    axes.set_axis_off()
     axes.set_title(f"{run.name}: samples of the same seeds", fontsize=10)
