@@ -16,17 +16,28 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+LONG = 64
+"""Points of so many values or more are worth a product of matrices."""
+
+
 def quick_distances(x: Tensor, y: Tensor) -> Tensor:
-    """`distances` (n, m) of points (n, D) and (m, D) in float64, by ‖x‖² + ‖y‖² − 2xy: many times as fast for long
-    points, with a relative error below 1e-7. By differences where points are so near that the error would be larger."""
-    centre = (x.mean(0) + y.mean(0)) / 2
-    x_centred, y_centred = x - centre, y - centre
+    """`distances`, for long points (n, D) and (m, D) on the CPU without a gradient: many times as fast, by
+    ‖x‖² + ‖y‖² − 2xy in float64, with a relative error below 1e-7, and by differences where points are too near."""
+    is_plain = x.ndim == y.ndim == 2 and x.device.type == "cpu" and not (x.requires_grad or y.requires_grad)
+    if not is_plain or x.shape[1] < LONG:
+        return distances(x, y)
+    exact = x.double(), y.double()
+    centre = (exact[0].mean(0) + exact[1].mean(0)) / 2
+    x_centred, y_centred = (points - centre for points in exact)
     squares = [points.square().sum(1) for points in (x_centred, y_centred)]
     squared = torch.addmm(squares[0][:, None] + squares[1], x_centred, y_centred.T, alpha=-2)
-    nearest, largest = squared.min(), max(square.max() for square in squares)
-    if not squared.isfinite().all() or nearest <= 1e-8 * largest:
+    near = squared <= 1e-8 * max(square.max() for square in squares)
+    count = int(near.sum())
+    if not squared.isfinite().all() or count > PIECE // x.shape[1]:
         return distances(x, y)
-    return squared.sqrt_()
+    rows, columns = near.nonzero(as_tuple=True)
+    squared[near] = (x_centred[rows] - y_centred[columns]).square().sum(1)
+    return squared.sqrt_().to(x.dtype)
 
 
 def in_pieces(points: Tensor, others: int) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from wgan_cli.transport.checks import check_cost_range, check_memory, check_order, check_problem, check_solver
-from wgan_cli.transport.costs import distances, masses
+from wgan_cli.transport.costs import masses, quick_distances
 from wgan_cli.transport.sinkhorn_solver import Limits, Problem, ScaledKernel, solve, solve_marginal_system
 
 # The measured number of matrices (n, m) that the divergence and its gradient hold in memory at the same time.
@@ -142,7 +142,7 @@ def _cost_matrix(x: Tensor, y: Tensor, p: float, epsilon: float, batch: torch.Si
     """‖x − y‖^p, (*batch, n, m), checked against `epsilon`. Where points coincide, its gradient is zero."""
     entries = math.prod(batch) * x.shape[-2] * y.shape[-2]
     check_memory("entropic transport", SINKHORN_MATRICES * entries * x.element_size(), x.device)
-    lengths = distances(x, y)
+    lengths = quick_distances(x, y)
     cost = lengths if p == 1 else lengths**p
     check_cost_range(cost, p, epsilon)
     return cost.expand(*batch, -1, -1)
