@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_the_critic_is_measured_on_both_splits() -> None:
             parameter.zero_()
     config = load_config("normal_gp", ["data.mean=3.0", "latent.dim=4"])
     loaded = LoadedRun(generator, critic, config, 0, CPU, {})
-    found = critic_figures(loaded, config.load_data(CPU), torch.Generator().manual_seed(0), 0, 5000)
+    found = critic_figures(loaded, torch.Generator().manual_seed(0), 0, 5000)
     for split in ("train", "heldout"):
         assert found[f"critic/gap_{split}"] == pytest.approx(6, abs=0.2)  # the slope is 2 and the shift 3
         assert found[f"critic/lipschitz_{split}"] == pytest.approx(2)
@@ -144,6 +145,20 @@ def test_no_sample_that_judges_a_bound_is_an_anchor(tmp_path: Path, monkeypatch:
     anchors, judged = (set(values.flatten().tolist()) for values in sets)
     assert (len(anchors), len(judged)) == (400, 600)
     assert not anchors & judged
+
+
+def test_a_long_evaluation_says_how_far_it_is_if_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wgan")
+    monkeypatch.setattr("wgan_cli.bars.EVERY", 0.0)
+    config = load_config("normal_gp", ["training.iterations=1"])
+    loaded = load_run(str(train_run(config, CPU, out=tmp_path / "run", name="x")), CPU)
+    caplog.clear()
+    silent = evaluate(loaded, 100, seed=0)
+    assert caplog.messages == []
+    assert evaluate(loaded, 100, seed=0, shows_progress=True) == silent
+    assert [message.partition(",")[0] for message in caplog.messages] == [f"evaluation: {i} of 7" for i in range(1, 7)]
 
 
 def test_images_are_measured_against_held_out_ones(tmp_path: Path, made_up_mnist: Path) -> None:

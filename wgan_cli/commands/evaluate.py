@@ -52,7 +52,7 @@ def evaluate(
     plot, nearest = checked_png(plot), checked_png(nearest, "--nearest")
     loaded = load_run(target, pick_device(device), best=best)
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
-    figures = evaluation.evaluate(loaded, num, seed)
+    figures = evaluation.evaluate(loaded, num, seed, shows_progress=True)
     right = ", and on the right " if loaded.config.data.view == "images" else ", and "
     try:
         _keep(figures, expanded(target))

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from wgan_cli import transport
-from wgan_cli.conditions import Classes, ConditionalDataset, GivenColumns
+from wgan_cli.bars import tracked
+from wgan_cli.conditions import GivenColumns
 from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.sets import Sets, generated_samples, pairs
 from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import largest_slope, scores_of, w1_estimate
 from wgan_cli.measures.classifier import MOST_CLASSES, Classifier, trained_classifier
@@ -33,51 +35,63 @@ from wgan_cli.transport.line import random_directions
 log = logging.getLogger("wgan")
 
 
-def evaluate(loaded: LoadedRun, num: int, seed: int) -> Figures:
+def evaluate(loaded: LoadedRun, num: int, seed: int, *, shows_progress: bool = False) -> Figures:
     """Figures of `num` generated samples (seeds `seed`, `seed` + 1, ...) against as many held-out real ones.
 
     If the data has too few held-out samples for two sets of `num`, all sets are as large as the data allows. Figures
     have the same names as in training. Raises `BadInputError` for sets of one sample, and for a run without its critic.
     """
     loaded.critic.eval()  # first: it raises where only the generator was kept
-    dataset = loaded.dataset
     generator = torch.Generator().manual_seed(seed)
-    held_out, condition = _pairs(dataset, 2 * num, generator, heldout=True)
-    count = len(held_out) // 2
-    if count < 2:
-        raise BadInputError(
-            f"at least 4 held-out samples are needed, for a spread and a floor, but the data has {len(held_out)}; "
-            "hold out more"
-        )
-    sides = held_out[:count], held_out[count : 2 * count]
-    held_out = loaded.config.joined(held_out, condition)
-    real, other = held_out[:count], held_out[count : 2 * count]
-    # Generated samples are asked for what the second set is, so that both have equal chances against the first.
-    asked = None if condition is None else condition[count : 2 * count]
-    generated = _generated(loaded, seed, count, asked)
-    fake = loaded.config.joined(generated, asked)
-    figures: Figures = {"step": loaded.step, "samples": count}
-    figures |= Statistic(_moments, [generated]).with_intervals()
-    exact = beside_floor(of_samples(lambda x: _numbers(dataset.exact_distances(x))), fake, real, other)
-    figures |= exact or set_distances(fake, real, other)
-    data = loaded.config.data
+    sets = Sets.drawn(loaded, num, seed, generator)
+    figures: Figures = {"step": loaded.step, "samples": len(sets.fake)}
+    figures |= Statistic(_moments, [sets.generated]).with_intervals()
+    of_both = (_distances, _mode_figures, _feature_figures, _copies, _column_figures)
+    measures: list[Callable[[], Figures]] = [partial(measure, loaded, sets) for measure in of_both]
+    measures.append(partial(bounds, loaded, sets, seed))
+    measures.append(partial(critic_figures, loaded, generator, seed, len(sets.fake)))
+    for measure in tracked(measures, "evaluation") if shows_progress else measures:
+        figures |= measure()
+    return figures
+
+
+def _distances(loaded: LoadedRun, sets: Sets) -> Figures:
+    exact = of_samples(lambda x: _numbers(loaded.dataset.exact_distances(x)))
+    return beside_floor(exact, *sets.three) or set_distances(*sets.three)
+
+
+def _mode_figures(loaded: LoadedRun, sets: Sets) -> Figures:
+    """Modes of a mixture of normals, and of samples whose channels are one image with a class each."""
+    data, figures = loaded.config.data, Figures()
     mixture = data.mixture
     if mixture is not None:
-        figures |= beside_floor(of_samples(lambda x: normal_modes(x, *mixture)), fake, real, other)
-    asked_class = asked if isinstance(loaded.conditions, Classes) else None
+        figures |= beside_floor(of_samples(lambda x: normal_modes(x, *mixture)), *sets.three)
     if data.channel_data is not None:
-        figures |= _channel_figures(data, loaded.device, fake, real, other, asked_class)
-    classifier = _classifier(loaded)
+        figures |= _channel_figures(loaded, data.channel_data, sets)
+    return figures
+
+
+def _feature_figures(loaded: LoadedRun, sets: Sets) -> Figures:
+    """What a classifier of the data's labels says of samples, and how much of the real ones they cover."""
+    classifier, figures = _classifier(loaded), Figures()
     if classifier is not None:
-        figures |= class_figures(classifier, fake, real, other, data.class_names)
-        figures |= asked_class_share(classifier.classes, fake, other, asked_class)
-    figures |= overlap_figures(classifier, fake, real, other)
-    figures |= copy_figures(dataset, fake, other)
-    if isinstance(loaded.conditions, GivenColumns) and condition is not None:
-        given = torch.cat([condition[count : 2 * count], condition[:count]])
-        figures |= bin_distances(loaded.conditions, generated, sides[1], sides[0], given)
-    figures |= bounds(loaded, dataset, fake, held_out, seed)
-    return figures | critic_figures(loaded, dataset, generator, seed, count)
+        figures |= class_figures(classifier, *sets.three, loaded.config.data.class_names)
+        figures |= asked_class_share(classifier.classes, sets.fake, sets.other, sets.asked_class(loaded))
+    return figures | overlap_figures(classifier, *sets.three)
+
+
+def _copies(loaded: LoadedRun, sets: Sets) -> Figures:
+    return copy_figures(loaded.dataset, sets.fake, sets.other)
+
+
+def _column_figures(loaded: LoadedRun, sets: Sets) -> Figures:
+    """Distances within tenths of each given column."""
+    if not isinstance(loaded.conditions, GivenColumns) or sets.condition is None or sets.asked is None:
+        return {}
+    count = len(sets.fake)
+    real, other = sets.held_out[:count], sets.held_out[count : 2 * count]
+    given = torch.cat([sets.asked, sets.condition[:count]])
+    return bin_distances(loaded.conditions, sets.generated, other, real, given)
 
 
 def _classifier(loaded: LoadedRun) -> Classifier | None:
@@ -128,17 +142,13 @@ def closest(loaded: LoadedRun, num: int, seed: int) -> Scene:
     return Scene(samples[order], loaded.config.data, loaded.decode, pairs.samples[order])
 
 
-def _channel_figures(
-    data: DataSpec, device: torch.device, fake: Tensor, real: Tensor, other: Tensor, asked: Tensor | None
-) -> Figures:
-    """The modes of samples whose channels are one image with a class each."""
-    assert data.channel_data is not None
-    classifier = trained_classifier(data.channel_data.load(device), data.channel_data.kind, device)
+def _channel_figures(loaded: LoadedRun, channel: DataSpec, sets: Sets) -> Figures:
+    classifier = trained_classifier(channel.load(loaded.device), channel.kind, loaded.device)
     assert classifier is not None
     classes = partial(stacked_classes, classifier)
-    modes = of_samples(lambda found: class_modes(found, len(data.class_names)), of=classes)
-    figures = beside_floor(modes, fake, real, other)
-    return figures | asked_class_share(classes, fake, other, asked)
+    count = len(loaded.config.data.class_names)
+    figures = beside_floor(of_samples(lambda found: class_modes(found, count), of=classes), *sets.three)
+    return figures | asked_class_share(classes, sets.fake, sets.other, sets.asked_class(loaded))
 
 
 def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
@@ -149,17 +159,6 @@ def scene(loaded: LoadedRun, num: int, seed: int) -> Scene:
     has_surface = loaded.config.data.view == "plane" and loaded.conditions is None  # it depends on the condition
     surface = Surface.around(real, loaded.critic) if has_surface else None
     return Scene(samples, loaded.config.data, loaded.decode, real, surface)
-
-
-def _pairs(dataset: Dataset, count: int, generator: torch.Generator, *, heldout: bool) -> tuple[Tensor, Tensor | None]:
-    """Real samples with their conditions, if they have some."""
-    if isinstance(dataset, ConditionalDataset):
-        return dataset.pairs(count, generator, heldout=heldout)
-    return dataset.real(count, generator, heldout=heldout), None
-
-
-def _generated(loaded: LoadedRun, seed: int, count: int, condition: Tensor | None) -> Tensor:
-    return loaded.generate(loaded.config.latent.from_seeds(range(seed, seed + count)), condition)
 
 
 def asked_class_share(classes: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor, asked: Tensor | None) -> Figures:
@@ -254,36 +253,37 @@ def entropic_divergence(x: Tensor, y: Tensor) -> Statistic:
     return Statistic(lambda f, g: {"truth/sinkhorn_divergence": value + (f.mean() + g.mean()).item()}, changes)
 
 
-def critic_figures(loaded: LoadedRun, dataset: Dataset, generator: torch.Generator, seed: int, count: int) -> Figures:
+def critic_figures(loaded: LoadedRun, generator: torch.Generator, seed: int, count: int) -> Figures:
     """The critic's gap, Lipschitz constant and W1 estimate on real samples of training, and on held-out ones."""
     figures: Figures = {}
     for split in ("train", "heldout"):
-        real, condition = _pairs(dataset, count, generator, heldout=split == "heldout")
-        sets = real, _generated(loaded, seed, len(real), condition)
-        slope = largest_slope(loaded.critic, *sets, condition).item()
+        real, condition = pairs(loaded.dataset, count, generator, heldout=split == "heldout")
+        both = real, generated_samples(loaded, seed, len(real), condition)
+        slope = largest_slope(loaded.critic, *both, condition).item()
 
         def gap_and_w1(real: Tensor, fake: Tensor, split: str = split, slope: float = slope) -> Figures:
             gap = (real.mean() - fake.mean()).item()
             w1 = w1_estimate(gap, slope)
             return {f"critic/gap_{split}": gap} | ({} if w1 is None else {f"critic/w1_{split}": w1})
 
-        scores = [scores_of(loaded.critic, samples, condition) for samples in sets]
+        scores = [scores_of(loaded.critic, samples, condition) for samples in both]
         figures |= {f"critic/lipschitz_{split}": slope, **Statistic(gap_and_w1, scores).with_intervals()}
     return figures
 
 
-def bounds(loaded: LoadedRun, dataset: Dataset, fake: Tensor, held_out: Tensor, seed: int) -> Figures:
+def bounds(loaded: LoadedRun, sets: Sets, seed: int) -> Figures:
     """The limits of W1 between the data and the generated samples, each with a confidence of 95 %.
 
     The critic proves the lower one: its anchors are real samples of training and generated ones of later seeds, and
-    `fake` and `held_out` judge. W1 between batches of these bounds it from above. Empty with conditions, where the
+    the compared samples judge. W1 between batches of these bounds it from above. Empty with conditions, where the
     critic compares samples of the same condition.
     """
     if loaded.conditions is not None:
         return {}
+    fake, held_out = sets.fake, sets.held_out
     generator = torch.Generator().manual_seed(stream_seed(seed, "anchors"))  # endless data: no draw of `held_out` again
-    anchors = dataset.real(len(fake), generator, heldout=False)
-    others = _generated(loaded, seed + len(fake), len(anchors), None)
+    anchors = loaded.dataset.real(len(fake), generator, heldout=False)
+    others = generated_samples(loaded, seed + len(fake), len(anchors), None)
     gap_counts = loaded.config.proves_gap
     low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)
     figures: Figures = {"critic/w1_low": low.low}
