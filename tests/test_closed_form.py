@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tests.training.helpers import CPU, SMALL, apart, weights
+from tests.training.helpers import CPU, SMALL, apart, leave_out_machine_code, weights
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.lipschitz import R1, GradientPenalty, LipschitzSpec
@@ -218,7 +218,10 @@ def without(trainer: Trainer) -> Trainer:
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("engine", ["eager", "compile"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
-def test_a_trainer_reaches_the_weights_that_autograd_gives(network: str, engine: str, made_up_mnist: Path) -> None:
+def test_a_trainer_reaches_the_weights_that_autograd_gives(
+    network: str, engine: str, made_up_mnist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out_machine_code(monkeypatch)
     closed = Trainer(case(network, made_up_mnist, f"training.engine={engine}"), CPU)
     before = weights(closed)
     assert apart(closed, without(Trainer(case(network, made_up_mnist), CPU)), iterations=10) < 1e-10
