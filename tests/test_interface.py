@@ -104,6 +104,11 @@ def test_the_seed_chooses_the_directions() -> None:
     assert one == same != other
 
 
+def test_a_notebook_completes_what_is_promised_alone() -> None:
+    assert {name for name in dir(wgan) if not name.startswith("_")} == set(wgan.__all__)
+    assert all(hasattr(wgan, name) for name in dir(wgan))
+
+
 def test_mistakes_raise_wgan_errors(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(wgan.BadInputError, match=r"did you mean mnist_gp\?"):
         wgan.load_config("mnist_pg")

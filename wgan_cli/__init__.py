@@ -27,6 +27,11 @@ __version__ = "0.2.0"
 __all__ = ["BadInputError", "WganError", "distance", "load_config", "load_run", "train"]
 
 
+def __dir__() -> list[str]:
+    """What a notebook completes."""
+    return [*__all__, "__doc__", "__version__"]
+
+
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> "RunConfig":
     """Loads the config file `name`, or the shipped config called `name`, and applies `KEY=VALUE` overrides.
 
