@@ -24,6 +24,11 @@ def here(wgan: Wgan, trained: Path) -> Path:
     Path("mine.yaml").write_text("seed: 0\n")
     Path("table.csv").write_text("a,b\n1,2\n")
     Path("notes").mkdir()
+    Path("my pictures").mkdir()
+    shutil.copytree(trained, "left/inner")
+    shutil.copy("left/inner/config.yaml", "left")
+    shutil.copy("left/inner/metrics.jsonl", "left")
+    Path("-x.csv").write_text("1,2\n")
     return Path()
 
 
@@ -41,6 +46,13 @@ def refused(wgan: Wgan, line: str, message: str) -> None:
         ("train table.csv", "table.csv: holds data, no config; `wgan init --data table.csv` writes one"),
         ("train runs/first", "runs/first: is a run, no config; `wgan train runs/first/config.yaml --out "),
         ("train notes", "notes: is a folder; name a config file"),
+        ("train runs", "runs: is a folder of runs; name one of them, such as runs/first"),
+        ("train ./-x.csv", "./-x.csv: holds data, no config; `wgan init --data ./-x.csv` writes one"),
+        (
+            "sample runs/first/config.yaml",
+            "runs/first/config.yaml: is the config of a run; name the run's folder",
+        ),
+        ("sample left", "left: holds no checkpoint"),
         ("evaluate table.csv", "table.csv: holds data, no run; `wgan distance table.csv OTHER` compares it"),
         ("sample --ckpt mine.yaml", "mine.yaml: is a config, no run; `wgan train mine.yaml` trains one"),
         ("export normal_gp --out g.onnx", "normal_gp: is a config, no run; `wgan train normal_gp` trains one"),
@@ -54,6 +66,16 @@ def refused(wgan: Wgan, line: str, message: str) -> None:
 )
 def test_what_is_meant_is_told(wgan: Wgan, line: str, message: str) -> None:
     refused(wgan, line, message)
+
+
+@pytest.mark.usefixtures("here")
+def test_told_lines_can_be_copied(wgan: Wgan) -> None:
+    assert "`wgan init --data 'my pictures'`" in wgan("train", "my pictures").err
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_left_of_a_run_is_drawn_though_runs_are_below_it(wgan: Wgan) -> None:
+    assert wgan("plot", "left").code == 0
 
 
 def test_the_line_that_is_told_goes_on_with_the_run(wgan: Wgan, here: Path) -> None:
@@ -73,6 +95,7 @@ def test_a_run_with_the_name_of_a_config_is_a_run(wgan: Wgan, here: Path) -> Non
     [
         ("--iterations", "; did you mean --set training.iterations=VALUE? (see"),
         ("--batch-size", "; did you mean --set training.batch_size=VALUE? (see"),
+        ("--training.iterations", "; did you mean --set training.iterations=VALUE? (see"),
         ("--lr", "; did you mean --set optimizer.generator.lr=VALUE or --set optimizer.critic.lr=VALUE? (see"),
     ],
 )
@@ -82,7 +105,10 @@ def test_an_option_with_the_name_of_a_key_is_set(wgan: Wgan, option: str, meant:
     assert meant in result.err
 
 
-@pytest.mark.parametrize("line", ["train normal_gp --kind 5", "train normal_gp --quickly", "sample x --iterations 5"])
+@pytest.mark.parametrize(
+    "line",
+    ["train normal_gp --kind 5", "train normal_gp --data 5", "train normal_gp --quickly", "sample x --iterations 5"],
+)
 def test_other_options_are_refused_without_a_guess(wgan: Wgan, line: str) -> None:
     result = wgan(*line.split())
     assert result.code == 2

@@ -10,7 +10,7 @@ from tests.config.helpers import check_fault, faults
     ("old", "new", "line", "parts"),
     [
         ("seed: 3", "sede: 3", 1, ["sede: unknown key", "did you mean seed?"]),
-        ("seed: 3", "n_critic: 3", 1, ["n_critic: unknown key; did you mean training.n_critic? Allowed: seed, data"]),
+        ("seed: 3", "n_critic: 3", 1, ["n_critic: unknown key; did you mean training.n_critic or critic?"]),
         ("seed: 3", "lr: 3", 1, ["did you mean optimizer.generator.lr or optimizer.critic.lr?"]),
         ("seed: 3", "kind: 3", 1, ["kind: unknown key; allowed: seed"]),
         ("{dim: 4}", "{dim: 4, kindd: normal}", 3, ["latent.kindd: unknown key", "did you mean kind?"]),

@@ -241,6 +241,16 @@ def test_what_is_printed_of_a_table_says_what_matters(wgan: Wgan) -> None:
     assert "wgan: x.npy: values are missing (1), which no run takes" in found.err
 
 
+def test_pictures_that_a_run_would_refuse_are_told(wgan: Wgan) -> None:
+    folder = write_folder(Path("x"), 6)
+    (folder / "junk.png").write_bytes(b"junk")
+    found = wgan("data", "x")
+    assert (found.code, found.err) == (
+        0,
+        "wgan: x: junk.png can't be read; a run leaves out 1% of all pictures at most\n",
+    )
+
+
 def test_too_few_samples_are_told_before_a_run_refuses_them(wgan: Wgan) -> None:
     np.save("x.npy", np.zeros((3, 2)))
     found = wgan("data", "x.npy")

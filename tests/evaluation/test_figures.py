@@ -109,6 +109,8 @@ def test_classes_are_counted_and_features_compared() -> None:
     assert fair["class_share/least"] == fair["class_share/greatest"] == pytest.approx(0.1)
     named = class_figures(classifier, images, real, other, [f"bar {label}" for label in range(10)])
     assert [named[f"class_share/bar {i}"] for i in range(10)] == [fair[f"class_share/{i}"] for i in range(10)]
+    taken = class_figures(classifier, images, real, other, ["least", *(f"bar {i}_floor" for i in range(9))])
+    assert taken == fair  # by numbers, as other figures have such names
     one_class = class_figures(classifier, images[labels == 3], real, other)
     assert one_class["class_share/3"] == one_class["class_share/greatest"] == 1
     assert one_class["class_share/least"] == 0

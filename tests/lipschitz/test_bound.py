@@ -20,7 +20,7 @@ def draws(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40]), count=st.integers(1, 30))
+@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40, 100]), count=st.integers(1, 30))
 def test_the_extension_is_its_formula(seed: int, dim: int, count: int) -> None:
     anchors, points, scores = draws(seed, count, dim), draws(seed + 1, 7, dim) + 5, 3 * draws(seed + 2, 2, count)
     distances = np.linalg.norm(points.numpy()[:, None] - anchors.numpy()[None], axis=2)
@@ -29,7 +29,7 @@ def test_the_extension_is_its_formula(seed: int, dim: int, count: int) -> None:
     assert extended(anchors, scores[0], points).numpy() == pytest.approx(expected[0], abs=1e-4)
 
 
-@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40]), steepness=st.floats(0.01, 100))
+@given(seed=st.integers(0, 10**6), dim=st.sampled_from([1, 3, 40, 100]), steepness=st.floats(0.01, 100))
 def test_the_extension_of_any_scores_has_slope_at_most_one(seed: int, dim: int, steepness: float) -> None:
     anchors, points = draws(seed, 20, dim).double(), draws(seed + 1, 30, dim).double()
     values = extended(anchors, steepness * draws(seed + 2, 20).double(), points)
@@ -43,11 +43,12 @@ def test_scores_of_slope_at_most_one_are_kept_at_the_anchors() -> None:
     assert torch.allclose(extended(anchors, scores, anchors), scores)
 
 
-def test_the_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    anchors, scores, points = draws(0, 10, 3), draws(1, 2, 10), draws(2, 25, 3)
+@pytest.mark.parametrize("dim", [3, 100])
+def test_the_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch, dim: int) -> None:
+    anchors, scores, points = draws(0, 10, dim), draws(1, 2, 10), draws(2, 25, dim)
     whole = extended(anchors, scores, points)
     monkeypatch.setattr(costs, "PIECE", 40)
-    assert torch.equal(extended(anchors, scores, points), whole)
+    assert torch.allclose(extended(anchors, scores, points), whole, rtol=1e-6, atol=1e-6)
 
 
 def shifted(seed: int, shift: float, *shape: int) -> list[Tensor]:

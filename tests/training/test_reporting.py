@@ -13,7 +13,7 @@ from wgan_cli.errors import ExitCode, WganError
 from wgan_cli.training import reporting
 from wgan_cli.training.judge import Judge
 from wgan_cli.training.loop import train_run
-from wgan_cli.training.reporting import BAR, Reporter, Stopwatch, in_short
+from wgan_cli.training.reporting import BAR, Reporter, Stopwatch, TimeLeft, in_short
 from wgan_cli.training.trainer import Trainer
 
 
@@ -219,3 +219,17 @@ def test_the_progress_bar_fits_80_columns(value: float) -> None:
     assert len(shown) <= 80
     wanted = ", ".join(f"{name}={text}" for name, text in figures.items())
     assert re.fullmatch(rf"500000/1000000 .+\| \d\d:\d\d:\d\d left, {re.escape(wanted)}", shown), shown
+
+
+def test_the_time_left_forgets_what_came_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of compiling, then ten iterations a second, and a grid that takes five seconds."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    left = TimeLeft(20, 120)
+    now[0] += 61.0
+    assert left.at(30) == pytest.approx(6.1 * 90)
+    now[0] += 1.0
+    assert left.at(40) == pytest.approx(0.1 * 80)
+    now[0] += 6.0
+    assert left.at(50) == pytest.approx(7 / 20 * 70)
+    assert left.at(120) == 0

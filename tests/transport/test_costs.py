@@ -16,10 +16,17 @@ def test_quick_distances_are_those_by_differences(length: int, dtype: torch.dtyp
     torch.testing.assert_close(found, expected, rtol=1e-9 if dtype == torch.float64 else 1e-6, atol=0)
 
 
-def test_distances_of_near_points_are_as_exact_as_others() -> None:
-    x, y = normal(0, 40, 300) + 1000, normal(1, 30, 300) + 1000
-    near = torch.cat([x[:1] + 1e-6, y, x[3:5]])  # far too near for squares: ‖x‖² is 300, the distance 2e-5
-    torch.testing.assert_close(quick_distances(x, near), distances(x, near), rtol=1e-9, atol=0)
+@pytest.mark.parametrize("length", [64, 3072])
+@pytest.mark.parametrize("distance", [1e-14, 1e-9, 1e-5, 1.2e-4, 3e-4, 1])
+def test_distances_of_near_points_are_as_exact_as_others(length: int, distance: float) -> None:
+    """Far too near for squares: ‖x‖² is the length."""
+    x = normal(0, 40, length) + 3
+    near = x + distance * normal(1, 40, length)
+    torch.testing.assert_close(quick_distances(x, near), distances(x, near), rtol=1e-7, atol=0)
+
+
+def test_points_that_coincide_have_no_distance() -> None:
+    x = normal(0, 40, 300)
     assert (quick_distances(x, x).diagonal() == 0).all()
     coinciding = x[:1].expand(40, -1)
     assert (quick_distances(coinciding, coinciding) == 0).all()
@@ -27,10 +34,23 @@ def test_distances_of_near_points_are_as_exact_as_others() -> None:
 
 def test_where_most_points_are_near_or_squares_overflow_differences_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = normal(0, 40, 300), normal(1, 30, 300)
-    for scale in (1e-200, 1e200):  # squares that are no float64
-        assert torch.equal(quick_distances(x * scale, y * scale), distances(x * scale, y * scale))
-    monkeypatch.setattr(costs, "PIECE", 300 * 39)
-    assert torch.equal(quick_distances(x, x), distances(x, x))
+    assert (quick_distances(x * 1e200, y * 1e200) == torch.inf).all()  # as by differences, and not NaN
+    large = x.float() * 1e30, y.float() * 1e30  # whose squares are float64
+    torch.testing.assert_close(quick_distances(*large).double(), 1e30 * distances(x, y), rtol=1e-6, atol=0)
+    assert not torch.equal(quick_distances(x, y), distances(x, y))  # else the next line could not fail
+    monkeypatch.setattr(costs, "MOST_NEAR", -1)
+    assert torch.equal(quick_distances(x, y), distances(x, y))
+
+
+def test_long_points_are_taken_some_columns_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = normal(0, 40, 300), torch.cat([normal(1, 30, 300), normal(0, 40, 300)[:20]])
+    whole = quick_distances(x, y)
+    monkeypatch.setattr(costs, "BLOCK", 700)
+    torch.testing.assert_close(quick_distances(x, y), whole, rtol=1e-12, atol=0)
+
+
+def test_empty_sets_have_no_distances() -> None:
+    assert quick_distances(torch.rand(0, 100), torch.rand(5, 100)).shape == (0, 5)
 
 
 def test_gradients_and_batches_go_by_differences() -> None:

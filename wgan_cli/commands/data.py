@@ -40,11 +40,15 @@ def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = No
 def _warn_of_faults(facts: dict[str, Any], path: Path) -> None:
     """Says so, if a run by the printed line would refuse these data."""
     from wgan_cli.data.heldout import split
+    from wgan_cli.data.picture_cache import MOST_UNREADABLE
 
     try:
         split(facts["samples"], 0.1, str(path))
     except BadInputError as error:
         log.warning("%s", error)
+    if facts.get("unreadable"):
+        told = f"{facts['unreadable'][0]} can't be read; a run leaves out {MOST_UNREADABLE:.0%} of all pictures at most"
+        log.warning("%s: %s", path, told)
     if facts.get("missing"):
         log.warning("%s: values are missing (%d), which no run takes; fill or remove them", path, facts["missing"])
 

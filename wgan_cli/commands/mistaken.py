@@ -15,15 +15,17 @@ CONFIGS = (".yaml", ".yml")
 
 
 def refuse_no_config(name: str) -> None:
-    """Raises `BadInputError` if `name` is a run, or a file of data, where a config is meant."""
+    """Raises `BadInputError` if `name` is a run, a folder of runs, or a file of data, where a config is meant."""
     path = expanded(name)
     if name in shipped.names():
         return
-    if holds_run(path):
-        again = _line("train", path / "config.yaml", "--out", path, "--resume")
-        raise BadInputError(f"{name}: is a run, no config; {again} goes on with it")
-    if ending(path) in DATA and path.is_file():
-        raise BadInputError(f"{name}: holds data, no config; {_line('init', '--data', name)} writes one that fits")
+    if path.is_dir():
+        if holds_run(path):
+            again = _line("train", path / "config.yaml", "--out", path, "--resume")
+            raise BadInputError(f"{name}: is a run, no config; {again} goes on with it")
+        _refuse_folder_of_runs(name, path)
+    elif ending(path) in DATA and path.is_file():
+        raise BadInputError(f"{name}: holds data, no config; {_line('init', '--data', path)} writes one that fits")
 
 
 def refuse_no_run(name: str) -> None:
@@ -31,20 +33,24 @@ def refuse_no_run(name: str) -> None:
     path = expanded(name)
     if path.is_dir():
         _refuse_folder_of_runs(name, path)
+    elif path.name == "config.yaml" and holds_run(path.parent):
+        raise BadInputError(f"{name}: is the config of a run; name the run's folder, {path.parent}")
     elif (ending(path) in CONFIGS and path.is_file()) or (name in shipped.names() and not path.exists()):
-        raise BadInputError(f"{name}: is a config, no run; {_line('train', name)} trains one, `wgan runs` lists runs")
+        raise BadInputError(f"{name}: is a config, no run; {_line('train', path)} trains one, `wgan runs` lists runs")
     elif ending(path) in DATA and path.is_file():
-        raise BadInputError(f"{name}: holds data, no run; {_line('distance', name, 'OTHER')} compares it with others")
+        raise BadInputError(f"{name}: holds data, no run; {_line('distance', path, 'OTHER')} compares it with others")
 
 
 def _refuse_folder_of_runs(name: str, path: Path) -> None:
-    if holds_run(path) or (path / "checkpoints").is_dir():
-        return
+    if holds_run(path) or (path / "checkpoints").is_dir() or (path / "metrics.jsonl").is_file():
+        return  # a run, or what is left of one
     found = list(itertools.islice(near_runs(path), 3))
     if found:
         some = f"name one of them, such as {' or '.join(map(str, found))}"
-        raise BadInputError(f"{name}: is a folder of runs; {some}: {_line('runs', name)} lists all")
+        raise BadInputError(f"{name}: is a folder of runs; {some}: {_line('runs', path)} lists all")
 
 
-def _line(*words: object) -> str:
-    return f"`{shlex.join(['wgan', *map(str, words)])}`"
+def _line(*words: str | Path) -> str:
+    """A command line to copy. A path that begins with a dash would be read as an option."""
+    safe = (f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words)
+    return f"`{shlex.join(['wgan', *safe])}`"

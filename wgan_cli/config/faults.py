@@ -98,20 +98,23 @@ def _short(value: Any) -> str:
 
 
 def keys_called(word: str, model: type[BaseModel]) -> list[str]:
-    """The dotted keys in specs of the class `model` whose last part is `word`; none if it is too common a word."""
-    keys = dict.fromkeys(key for key in _keys(model) if key.rpartition(".")[2] == word)
+    """The dotted keys of values in specs of the class `model` that are `word`, or whose last part is; none if it is too
+    common a word."""
+    keys = dict.fromkeys(key for key in _keys(model) if word in (key, key.rpartition(".")[2]))
     return list(keys) if len(keys) <= 2 else []
 
 
 def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        yield above + name
-        for below in _classes(field.annotation):
-            yield from _keys(below, f"{above}{name}.")
+        below = list(_classes(field.annotation))
+        for part in below:
+            yield from _keys(part, f"{above}{name}.")
+        if not below:
+            yield above + name
 
 
 def _suggest(word: str, allowed: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
-    near = elsewhere or difflib.get_close_matches(word, allowed, n=1)
+    near = [*elsewhere, *difflib.get_close_matches(word, allowed, n=1)]
     meant = f"did you mean {' or '.join(near)}? A" if near else "a"
     return f"; {meant}llowed: {', '.join(allowed)}"
 

@@ -1,6 +1,7 @@
 """The configs that come with the package: found by name from any folder, and listed without importing torch."""
 
 import difflib
+import shlex
 from pathlib import Path
 
 from wgan_cli.errors import BadInputError
@@ -48,7 +49,7 @@ def find_config(name: str) -> Path:
     if path.is_dir():
         raise BadInputError(
             f"{name}: is a folder; name a config file, or one that `wgan configs` lists. "
-            f"`wgan init --data {name}` writes one for a folder of pictures"
+            f"`wgan init --data {shlex.quote(name)}` writes one for a folder of pictures"
         )
     raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
 

@@ -29,6 +29,9 @@ from wgan_cli.paths import ending, expanded
 log = logging.getLogger("wgan")
 Array = NDArray[Any]
 
+EXACT = 1 << 53
+"""Above it, every float64 is a whole number."""
+
 
 class Arrays(DataSpec):
     """Samples from files of numbers: vectors (D,), series (C, T), images and fields (C, H, W), volumes (C, D, H, W)."""
@@ -103,9 +106,10 @@ class Arrays(DataSpec):
     def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
         columns = super().decoded_columns(samples, state)
         types = state.get("types") or [values.dtype for values in columns]
-        if ending(self.paths[0]) == ".csv":  # which has no types: whole numbers are what they look like
-            whole = Scaling.from_state(state["scaling"]).whole
-            types = [np.dtype(np.int64) if is_whole else name for is_whole, name in zip(whole, types, strict=True)]
+        if any(ending(path) == ".csv" for path in self.paths) and "ranges" in state:
+            whole = Scaling.from_state(state["scaling"]).whole  # a .csv has no types: these are what they look like
+            exact = [max(map(abs, limits)) <= EXACT for limits in state["ranges"]]
+            types = [np.int64 if w and e else name for w, e, name in zip(whole, exact, types, strict=True)]
         return [typed(values, np.dtype(name)) for values, name in zip(columns, types, strict=True)]
 
     def decoder(self, state: Mapping[str, Any]) -> nn.Module:

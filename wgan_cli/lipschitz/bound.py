@@ -82,7 +82,7 @@ def extended(anchors: Tensor, scores: Tensor, points: Tensor) -> Tensor:
     anchors, points, scores = (values.to(precise) for values in (anchors, points, scores))
     found = []
     for part in in_pieces(points, len(anchors)):
-        lengths = quick_distances(part, anchors)  # exact in the last digits: others would make the bound false
+        lengths = quick_distances(part, anchors)  # with large errors the bound would be false
         found.append(torch.stack([(row - lengths).amax(1) for row in scores.reshape(-1, len(anchors))]))
     return torch.cat(found, 1).reshape(*scores.shape[:-1], len(points))
 

@@ -33,8 +33,13 @@ def class_figures(
     figures |= beside_floor(lambda x, y: Statistic(lambda a, b: {name: frechet(a, b)}, (x, y)), *features)
     scores = in_batches(classifier.head, features[0])
     count = scores.shape[1]  # fewer than names where no sample to train on has the last classes
-    labels = names[:count] or [str(number) for number in range(count)]
+    labels = names[:count] if all(map(_is_free, names)) and names else [str(number) for number in range(count)]
     return figures | Statistic(lambda classes: _shares(classes, labels), [scores.argmax(1)]).with_intervals()
+
+
+def _is_free(name: str) -> bool:
+    """Whether no other figure could have the name of this class's share."""
+    return name not in ("least", "greatest") and not name.endswith(("_floor", "_ci_low", "_ci_high"))
 
 
 def _shares(classes: Tensor, names: Sequence[str]) -> Figures:

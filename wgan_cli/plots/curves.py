@@ -62,7 +62,7 @@ def panels_of(runs: Sequence[RunCurves]) -> list[tuple[str, str, tuple[str, ...]
 
 def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     """The logged figures of runs over their iterations: raw values faint, a smoothed line strong, one colour a run,
-    and a grey line for the floor of a truth.
+    and a line for the floor of a truth.
 
     Panels without figures are left out. Runs of plain values also show their density and the target's, runs of images
     and those without samples a row of grids through time, and others their last grid.
@@ -130,7 +130,7 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
 
 
 def _draw_floors(axes: "Axes", names: Sequence[str], runs: Sequence[RunCurves]) -> None:
-    """A line for each floor: grey if it is that of all runs, else in the colour of its run."""
+    """A line for each floor: grey if it is the only one, else in the colour of its run."""
     wanted = [f"{name}_floor" for name in names]
     floors = [(value, colour) for run, colour in _coloured(runs) for name in wanted for value in _last(run, name)]
     shared = len({value for value, _ in floors}) == 1

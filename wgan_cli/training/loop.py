@@ -24,7 +24,7 @@ from wgan_cli.runs.readers import read_threads
 from wgan_cli.trackers import check_trackers
 from wgan_cli.training.distributed import ALONE, Result, World
 from wgan_cli.training.progress import Progress
-from wgan_cli.training.reporting import BAR, Reporter, in_line, in_short
+from wgan_cli.training.reporting import BAR, Reporter, TimeLeft, in_line, in_short
 from wgan_cli.training.signals import Signals
 from wgan_cli.training.summary import summary
 from wgan_cli.training.threads import pick_threads
@@ -152,7 +152,7 @@ def train(
     config, output = trainer.config, trainer.config.output
     last = config.training.iterations
     reporter, newest = Reporter(trainer), dict[str, float]()
-    first, since = trainer.step, time.monotonic()
+    time_left = TimeLeft(trainer.step, last)
     is_quiet = None if run and watch is None else True  # None: where stderr is no terminal
     bar = tqdm(total=last, initial=trainer.step, bar_format=BAR, disable=is_quiet, dynamic_ncols=True)
     with bar:
@@ -180,8 +180,7 @@ def train(
                         run.scalars(figures, step)
                         newest |= figures
                         bar.set_postfix(in_short(newest), refresh=False)
-                        left = (time.monotonic() - since) / (step - first) * (last - step)  # with figures and grids
-                        _tell(in_line(figures, step, last, left), run, on_stderr=bar.disable)
+                        _tell(in_line(figures, step, last, time_left.at(step)), run, on_stderr=bar.disable)
                     best = shows and progress.best_step == step
                     if saves or stop or is_over or best:  # the best too: then no best one is of iterations to be redone
                         state = trainer.state_dict() | {"progress": progress.state_dict()}

@@ -203,6 +203,27 @@ def in_short(figures: Mapping[str, float]) -> dict[str, str]:
     return {word: f"{figures[name]:.3g}" for word, name in names.items() if name in figures}
 
 
+class TimeLeft:
+    """The seconds until the last iteration, figures and grids included.
+
+    The pace is that since the first line: before it, engines compile.
+    """
+
+    def __init__(self, step: int, last: int) -> None:
+        self._last, self._is_first = last, True
+        self._begin(step)
+
+    def _begin(self, step: int) -> None:
+        self._step, self._since = step, time.monotonic()
+
+    def at(self, step: int) -> float:
+        left = (time.monotonic() - self._since) / (step - self._step) * (self._last - step)
+        if self._is_first:
+            self._is_first = False
+            self._begin(step)
+        return left
+
+
 class Stopwatch:
     """Measures the time of the iterations since the last logged one, without the time of reporting.
 
