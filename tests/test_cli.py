@@ -303,6 +303,15 @@ def test_evaluate_prints_and_keeps_its_figures(wgan: Wgan) -> None:
     assert "critic/w1_heldout" in wgan("evaluate", "--ckpt=run", "--num=500", "--seed=7").out
 
 
+def test_evaluate_says_that_few_samples_are_held_out(wgan: Wgan) -> None:
+    np.save("x.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    data = f"--set=data={{kind: arrays, path: {Path.cwd() / 'x.npy'}}}"
+    assert wgan("train", "normal_gp", data, *QUICK, "--out=run").code == 0
+    result = wgan("evaluate", "run")
+    assert "\nsamples                          2\n" in result.out
+    assert result.err.startswith("wgan: 2 samples are compared, not 2000, as no more real ones are held out; data.")
+
+
 def test_a_run_that_cannot_be_written_to_is_measured_all_the_same(wgan: Wgan) -> None:
     train(wgan, "--out=run")
     Path("run/evaluation.json").mkdir()  # nothing can take this name now
@@ -394,6 +403,8 @@ def test_runs_prints_a_table_or_json(wgan: Wgan) -> None:
     assert wgan("runs", "empty") == Result(0, "", "wgan: empty: holds no runs\n")
     refused(wgan("runs", ""), "'' is no path")
     assert wgan("runs", "nowhere").code == 2
+    Path("runs").rename("elsewhere")
+    assert wgan("runs") == Result(0, "", "wgan: runs: holds no runs\n")  # before the first
 
 
 # --- configs, help and mistakes ----------------------------------------------------------------------------

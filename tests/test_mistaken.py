@@ -29,6 +29,7 @@ def here(wgan: Wgan, trained: Path) -> Path:
     shutil.copy("left/inner/config.yaml", "left")
     shutil.copy("left/inner/metrics.jsonl", "left")
     Path("-x.csv").write_text("1,2\n")
+    Path("g.onnx").write_bytes(b"x")
     return Path()
 
 
@@ -53,6 +54,10 @@ def refused(wgan: Wgan, line: str, message: str) -> None:
             "runs/first/config.yaml: is the config of a run; name the run's folder",
         ),
         ("sample left", "left: holds no checkpoint"),
+        ("sample g.onnx", "g.onnx: is a generator for other programs; name its run, or a .safetensors file"),
+        ("distance table.csv runs/first", "runs/first: is a run, no set of samples; `wgan evaluate runs/first`"),
+        ("search nospace.yaml --out s", "nospace.yaml: can't be read (No such file or directory)"),
+        ("data nothing", "nothing: no such file or folder"),
         ("evaluate table.csv", "table.csv: holds data, no run; `wgan distance table.csv OTHER` compares it"),
         ("sample --ckpt mine.yaml", "mine.yaml: is a config, no run; `wgan train mine.yaml` trains one"),
         ("export normal_gp --out g.onnx", "normal_gp: is a config, no run; `wgan train normal_gp` trains one"),

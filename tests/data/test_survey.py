@@ -184,8 +184,8 @@ def test_a_picture_of_some_samples_can_be_drawn(source: str, wgan: Wgan) -> None
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "nothing", "nothing: is not a .npy, .npz, .pt, .csv, .parquet file"),
-        (lambda folder: folder / "nothing.npy", "nothing.npy: no such file"),
+        (lambda folder: folder / "nothing", "nothing: no such file or folder"),
+        (lambda folder: folder / "nothing.npy", "nothing.npy: no such file or folder"),
         (lambda folder: folder, "holds no pictures"),
         (_npy(np.zeros((0, 3))), "x.npy: holds no samples"),
         (_npy(np.array(["a", "b"])), "x.npy: holds <U1 values; only booleans, whole and real numbers"),
@@ -249,6 +249,13 @@ def test_pictures_that_a_run_would_refuse_are_told(wgan: Wgan) -> None:
         0,
         "wgan: x: junk.png can't be read; a run leaves out 1% of all pictures at most\n",
     )
+
+
+def test_data_and_init_warn_of_the_same(wgan: Wgan) -> None:
+    np.save("grey.npy", np.zeros((9, 16, 16), np.uint8))
+    told = "wgan: grey.npy: a sample is read as a series, 16 channels of 16 steps; save grey images as (N, 1, H, W)\n"
+    assert wgan("data", "grey.npy").err == told
+    assert told in wgan("init", "--data", "grey.npy").err
 
 
 def test_too_few_samples_are_told_before_a_run_refuses_them(wgan: Wgan) -> None:

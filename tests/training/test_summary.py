@@ -11,7 +11,7 @@ def test_each_truth_stands_beside_its_floor() -> None:
     figures = {"critic/gap": 9.0, "critic/w1_low": 1.25, "truth/w1": 2.5, "truth/w1_floor": 0.5, "frechet/mnist": 7.0}
     assert list(summary(RUN, figures, 1500, 75.0)) == [
         "1,500 iterations in 01:15; pictures of samples are in runs/my run/samples",
-        "truth/w1: 2.5, where a perfect generator has 0.5",
+        "truth/w1: 2.5, where a perfect generator has about 0.5",
         "frechet/mnist: 7",
         "proved: W1 is larger than 1.25, with about 95 % confidence",
         "next: `wgan sample 'runs/my run'` or `wgan evaluate 'runs/my run'`",

@@ -9,7 +9,6 @@ import typer
 from wgan_cli.commands.options import AsJson, a_path, an_output
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
-from wgan_cli.errors import BadInputError
 
 log = logging.getLogger("wgan")
 Source = Annotated[
@@ -29,28 +28,13 @@ def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = No
         if plot is not None:
             write_picture(_scene(found.spec), plot, "some of the samples")
     finally:
-        _warn_of_faults(found.facts, path)
+        for warning in found.warnings(str(path)):
+            log.warning(warning)
         if as_json:
             print_json({**found.facts, "config": found.yaml_lines()})
         else:
             print_facts({name: fact for name, fact in found.facts.items() if not _says_little(name, fact, found.facts)})
             typer.echo(f"\n{found.yaml_lines()}")
-
-
-def _warn_of_faults(facts: dict[str, Any], path: Path) -> None:
-    """Says so, if a run by the printed line would refuse these data."""
-    from wgan_cli.data.heldout import split
-    from wgan_cli.data.picture_cache import MOST_UNREADABLE
-
-    try:
-        split(facts["samples"], 0.1, str(path))
-    except BadInputError as error:
-        log.warning("%s", error)
-    if facts.get("unreadable"):
-        told = f"{facts['unreadable'][0]} can't be read; a run leaves out {MOST_UNREADABLE:.0%} of all pictures at most"
-        log.warning("%s: %s", path, told)
-    if facts.get("missing"):
-        log.warning("%s: values are missing (%d), which no run takes; fill or remove them", path, facts["missing"])
 
 
 def _says_little(name: str, fact: Any, facts: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.completion import METHODS, methods
+from wgan_cli.commands.mistaken import refuse_no_samples
 from wgan_cli.commands.options import AsJson, an_output
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.commands.seeds import check_seeds
@@ -61,6 +62,8 @@ def distance(
     from wgan_cli.evaluation.points import read_points
     from wgan_cli.transport.confidence import CONFIDENCE
 
+    refuse_no_samples(a)
+    refuse_no_samples(b)
     check_seeds(seed)
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)

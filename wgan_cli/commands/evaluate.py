@@ -1,6 +1,7 @@
 """`wgan evaluate`: measures a trained generator."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,7 @@ def evaluate(
     loaded = load_run(target, pick_device(device), best=best)
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
     figures = evaluation.evaluate(loaded, num, seed, shows_progress=True)
+    _tell_of_few(int(figures["samples"]), num)
     right = ", and on the right " if loaded.config.data.view == "images" else ", and "
     try:
         _keep(figures, expanded(target))
@@ -62,6 +64,12 @@ def evaluate(
             write_picture(pairs, nearest, f"the samples nearest to training samples{right}these")
     finally:  # a closed pipe must not cost the files, nor a full disk the figures
         (print_json if as_json else print_figures)(figures)
+
+
+def _tell_of_few(count: int, num: int) -> None:
+    if count < num:
+        told = "%d samples are compared, not %d, as no more real ones are held out; data.heldout holds out more"
+        logging.getLogger("wgan").info(told, count, num)
 
 
 def _keep(figures: dict[str, float], run: Path) -> None:

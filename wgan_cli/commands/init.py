@@ -52,7 +52,13 @@ def _text(name: str | None, data: Path | None, key: str | None) -> str:
     from wgan_cli.config.start import for_data, from_shipped
     from wgan_cli.data.survey import survey
 
-    return from_shipped(name or "normal_gp") if data is None else for_data(survey(data, key), data.name)
+    if data is None:
+        return from_shipped(name or "normal_gp")
+    found = survey(data, key)
+    text = for_data(found, data.name)
+    for warning in found.warnings(str(data)):
+        logging.getLogger("wgan").warning(warning)
+    return text
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -12,6 +12,7 @@ from wgan_cli.runs.places import holds_run, near_runs
 DATA = (".csv", ".npy", ".npz", ".parquet", ".zip")
 """The endings of files that hold data alone; a .pt may be a checkpoint."""
 CONFIGS = (".yaml", ".yml")
+EXPORTS = (".onnx", ".pt2")
 
 
 def refuse_no_config(name: str) -> None:
@@ -28,6 +29,14 @@ def refuse_no_config(name: str) -> None:
         raise BadInputError(f"{name}: holds data, no config; {_line('init', '--data', path)} writes one that fits")
 
 
+def refuse_no_samples(name: str) -> None:
+    """Raises `BadInputError` if `name` is a run where a set of samples is meant."""
+    path = expanded(name)
+    if path.is_dir() and holds_run(path):
+        meant = f"{_line('evaluate', path)} measures it, {_line('sample', path, '--out', 'x.npz')} draws samples"
+        raise BadInputError(f"{name}: is a run, no set of samples; {meant}")
+
+
 def refuse_no_run(name: str) -> None:
     """Raises `BadInputError` if `name` is a folder of runs, a config, or a file of data, where a run is meant."""
     path = expanded(name)
@@ -37,6 +46,8 @@ def refuse_no_run(name: str) -> None:
         raise BadInputError(f"{name}: is the config of a run; name the run's folder, {path.parent}")
     elif (ending(path) in CONFIGS and path.is_file()) or (name in shipped.names() and not path.exists()):
         raise BadInputError(f"{name}: is a config, no run; {_line('train', path)} trains one, `wgan runs` lists runs")
+    elif ending(path) in EXPORTS and path.is_file():
+        raise BadInputError(f"{name}: is a generator for other programs; name its run, or a .safetensors file")
     elif ending(path) in DATA and path.is_file():
         raise BadInputError(f"{name}: holds data, no run; {_line('distance', path, 'OTHER')} compares it with others")
 

@@ -10,14 +10,17 @@ from wgan_cli.commands.options import AsJson, a_path
 from wgan_cli.commands.printing import print_json, print_table
 
 Folder = Annotated[Path, typer.Argument(parser=a_path, help="The folder to search.", metavar="FOLDER")]
+FOLDER = Path("runs")
+"""Where `wgan train` begins runs."""
 HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
 
 
-def runs(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
+def runs(folder: Folder = FOLDER, as_json: AsJson = False) -> None:
     """List the runs below a folder, with their states and figures."""
     from wgan_cli.runs.listing import summaries
 
-    found, faults = summaries(folder)
+    is_fresh = folder == FOLDER and not folder.exists()  # nothing was trained here yet
+    found, faults = ([], []) if is_fresh else summaries(folder)
     for fault in faults:
         logging.getLogger("wgan").warning(fault)
     if as_json:

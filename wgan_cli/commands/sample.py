@@ -10,7 +10,12 @@ from wgan_cli.commands.options import Best, Checkpoint, Device, Run, a_path, an_
 from wgan_cli.commands.seeds import check_seeds, parse_pair, parse_seeds
 from wgan_cli.errors import BadInputError
 
-Num = Annotated[int | None, typer.Option(min=1, metavar="N", help="The number of samples. [default: 64]")]
+Num = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="The number of samples; of several classes, that of each. [default: 64 or 8]"
+    ),
+]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="SEED", help="The seed of the first sample; the next seeds count up.")
 ]

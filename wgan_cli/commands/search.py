@@ -36,8 +36,8 @@ def search(
 ) -> None:
     """Search for the best config in a space, and print it.
 
-    Repeat the line with --resume after a stop; tasks of a job array may share one folder in this way. Trials that are
-    clearly worse than others end early.
+    Of an objective that runs log, the mean of the last three values counts. Trials that are clearly worse than others
+    end early. Repeat the line with --resume after a stop; tasks of a job array may share one folder in this way.
     """
     try:
         import optuna  # noqa: F401

@@ -52,7 +52,9 @@ def read_document(path: Path) -> Document:
         raise BadInputError(f"{path}: is a device or pipe, not a file")
     try:
         return Document(str(path), path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: can't be read as a text file ({error})") from error
 
 

@@ -1,7 +1,7 @@
 """What a file or folder holds, as a run would read it, and the config lines for it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import yaml
 from wgan_cli.data.array_files import CHUNK, Array
 from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
+from wgan_cli.data.heldout import split
 from wgan_cli.data.images import Images
-from wgan_cli.data.picture_cache import classes_of, labels_of
+from wgan_cli.data.picture_cache import MOST_UNREADABLE, classes_of, labels_of
 from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError
@@ -32,6 +33,23 @@ class Survey:
     facts: dict[str, Any]
     spec: DataSpec
 
+    def warnings(self, where: str) -> Iterator[str]:
+        """What is odd about the data in `where`, or would be refused by a run."""
+        facts = self.facts
+        try:
+            split(facts["samples"], 0.1, where)
+        except BadInputError as error:
+            yield str(error)
+        if facts.get("unreadable"):
+            share = f"a run leaves out {MOST_UNREADABLE:.0%} of all pictures at most"
+            yield f"{where}: {facts['unreadable'][0]} can't be read; {share}"
+        if facts.get("missing"):
+            yield f"{where}: values are missing ({facts['missing']}), which no run takes; fill or remove them"
+        shape = facts.get("shape", [])
+        if len(shape) == 2 and shape[0] == shape[1]:
+            series = f"{shape[0]} channels of {shape[1]} steps"
+            yield f"{where}: a sample is read as a series, {series}; save grey images as (N, 1, H, W)"
+
     def yaml_lines(self) -> str:
         """The `data:` line of a config."""
         fields = self.spec.model_dump(mode="json", exclude_defaults=True, exclude={"sample", "columns"})
@@ -41,6 +59,8 @@ class Survey:
 
 def survey(path: Path, key: str | None = None) -> Survey:
     """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file or folder")
     if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")

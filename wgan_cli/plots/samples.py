@@ -139,7 +139,8 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
                 axes.set_xlabel(scene.name(column), fontsize=8)
             if column == 0:
                 axes.set_ylabel("density" if row == 0 else scene.name(row), fontsize=8)
-    grid[0, 0].legend(frameon=False, fontsize=7)
+    handles, names = grid[0, 0].get_legend_handles_labels()  # in the empty corner, where it hides no curve
+    grid[0, -1].legend(handles, names, loc="upper right", frameon=False, fontsize=7)
     return figure
 
 

@@ -70,7 +70,8 @@ def train_run(
         if trainer.step == config.training.iterations or progress.is_over:
             if world.is_first:
                 mark_finished(path, config)
-            return path  # finished before: nothing to do
+                log.info("%s: is finished, at iteration %d: nothing is left to do", path, trainer.step)
+            return path
         previous = world.on_first_rank(lambda: read_threads(path))
         stack.enter_context(tuned_process(config.training.matmul))
         torch.set_num_threads(_in_memory(device, lambda: pick_threads(trainer, previous)))

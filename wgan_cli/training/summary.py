@@ -17,7 +17,8 @@ def summary(path: Path, figures: Mapping[str, float], iterations: int, seconds: 
     for name, value in figures.items():
         if name.startswith(SCORES) and not name.endswith("_floor"):
             floor = figures.get(f"{name}_floor")
-            yield f"{name}: {value:.4g}" + ("" if floor is None else f", where a perfect generator has {floor:.4g}")
+            perfect = "" if floor is None else f", where a perfect generator has about {floor:.4g}"
+            yield f"{name}: {value:.4g}{perfect}"
     if figures.get("critic/w1_low", 0) > 0:
         yield f"proved: W1 is larger than {figures['critic/w1_low']:.4g}, with about 95 % confidence"
     run = f"./{path}" if str(path).startswith("-") else str(path)  # else it would be read as an option
