@@ -89,7 +89,8 @@ def test_configs_and_runs_are_named_with_or_without_their_option(wgan: Wgan) -> 
 def test_the_same_line_resumes_for_ever(wgan: Wgan) -> None:
     line = ("--out", "run", "--resume")
     assert train(wgan, *line).out == "run\n"
-    assert train(wgan, *line).out == "run\n"
+    again = train(wgan, *line)
+    assert (again.out, again.err) == ("run\n", "wgan: run: is finished, at iteration 4: nothing is left to do\n")
     assert train(wgan, *line, "--set=training.iterations=6").out == "run\n"
     assert metrics(Path("run"))[-1]["step"] == 6
 
