@@ -300,6 +300,8 @@ def test_arrays_come_back_in_the_layout_and_type_they_came_in(runs: Path, sample
 
 def test_the_default_file_suits_the_data(sample: Wgan) -> None:
     assert [sample(run, "--num=4").out for run in ("plain", "given")] == ["samples.png\n", "samples.npz\n"]
+    assert sample("given", "--num=4").err == "wgan: samples.npz: is replaced; --out keeps several\n"
+    assert sample("given", "--num=4", "--out=samples.npz").err == ""
 
 
 def test_what_came_out_can_go_in_again(runs: Path, sample: Wgan, wgan: Wgan) -> None:

@@ -97,3 +97,17 @@ def test_no_text_ends_in_a_traceback(text: str) -> None:
         load_config("normal_gp", [f"latent={text}"])
     except BadInputError as error:
         assert "--set latent=" in str(error)  # noqa: PT017
+
+
+def test_a_path_beside_the_config_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "x.csv").write_text("1,2\n" * 9)
+    text = shipped.read("table_gp").splitlines()
+    lines = ["data: {kind: arrays, path: x.csv}" if line.startswith("data:") else line for line in text]
+    (tmp_path / "own" / "x.yaml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    (fault,) = faults("own/x.yaml")
+    told = "x.csv: no such file; paths are seen from the folder in which wgan is called: own/x.csv"
+    assert fault.endswith(told)
+    monkeypatch.chdir("own")
+    assert load_config("x.yaml").data.kind == "arrays"

@@ -1,5 +1,6 @@
 import io
 import logging
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_trial_is_a_run_and_its_value_the_mean_of_the_last_three(tmp_path: Pat
     assert loaded.step == 40
 
 
-def test_a_trial_is_one_line_on_a_terminal(
+def test_a_trial_is_told_in_lines_on_a_terminal_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Trials that are trained at once would draw their bars over each other."""
@@ -63,8 +64,9 @@ def test_a_trial_is_one_line_on_a_terminal(
     monkeypatch.setattr(sys, "stderr", terminal)
     tried(begun(tmp_path, ("iterations: 40", "iterations: 5")))
     assert "|" not in terminal.getvalue()  # of a bar; a library may warn there
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("trial-0000: truth/w1 ")
+    begins, ends = caplog.messages
+    assert re.fullmatch(r"trial-0000: tries .+=.+; its lines are in \S+trial-0000/log.txt", begins), begins
+    assert ends.startswith("trial-0000: truth/w1 ")
 
 
 def test_a_trial_that_is_stopped_goes_on_and_ends_as_if_never_stopped(tmp_path: Path) -> None:

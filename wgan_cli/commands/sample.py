@@ -1,5 +1,6 @@
 """`wgan sample`: draws samples from a trained generator."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,6 +70,8 @@ def sample(
     loaded = load_run(target, pick_device(device), raw=raw, best=best)
     path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
+    if out is None and path.exists():
+        logging.getLogger("wgan").info("%s: is replaced; --out keeps several", path)
     numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
     count = _count(num, numbers, given_from)
     check_seeds(seed + count - 1, count)

@@ -11,6 +11,7 @@ from wgan_cli.config.documents import Document
 from wgan_cli.config.faults import explained, raise_faults
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.config.shipped import find_config, has_an_end
+from wgan_cli.data import DataSpec
 from wgan_cli.errors import BadInputError
 
 Loaded = TypeVar("Loaded", bound=BaseModel)
@@ -71,7 +72,17 @@ def _resolved(config: RunConfig, document: Document) -> RunConfig:
     try:
         return config.model_copy(update={"data": config.data.resolved()})
     except BadInputError as error:
-        raise BadInputError(document.located(("data",), str(error))) from error
+        message = f"{error}{_beside(config.data, Path(document.source).parent)}"
+        raise BadInputError(document.located(("data",), message)) from error
+
+
+def _beside(data: DataSpec, folder: Path) -> str:
+    """Tells of paths that are not there as they stand, but seen from the config's own `folder`."""
+    places = [getattr(data, key) for key in sorted(data.location_keys)]
+    parts = [part for place in places for part in (place if isinstance(place, tuple) else (place,))]
+    paths = [Path(part) for part in parts if isinstance(part, str)]
+    found = [str(folder / path) for path in paths if not path.exists() and (folder / path).exists()]
+    return f"; paths are seen from the folder in which wgan is called: {', '.join(found)}" if found else ""
 
 
 def checked_spec(document: Document, model: type[Loaded]) -> Loaded:

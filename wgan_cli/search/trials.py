@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.trial import TrialState
 
+from wgan_cli.config.documents import dotted
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.evaluation.figures import evaluate
 from wgan_cli.runs.loaded import load_run
@@ -53,9 +55,15 @@ def try_one(search: Search, claim: Claim, device: torch.device, must_stop: Calla
 
 def _train(search: Search, claim: Claim, device: torch.device, must_stop: Callable[[], bool]) -> None:
     config = search.space.config(claim.values)  # refused if values that are good alone don't go together
+    tried = ", ".join(f"{dotted(key)}={_short(value)}" for key, value in claim.values.items())
+    log.info("%s: tries %s; its lines are in %s", claim.run.name, tried, claim.run / "log.txt")
     watch = _watch(claim, search.space.spec, config.training.iterations, must_stop)
     with _quiet():
         train_run(config, device, out=claim.run, name=claim.run.name, resume=True, watch=watch)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _is_its_own(error: WganError, run: Path) -> bool:
