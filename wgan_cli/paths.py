@@ -18,6 +18,11 @@ def expanded(path: str | Path) -> Path:
         raise BadInputError(f"{path}: there is no such user, whose home folder ~ would be") from error
 
 
+def argument(path: Path) -> str:
+    """The path as an argument of a command line: one that begins with a dash would be read as an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def ending(path: str | Path) -> str:
     """The ending of the name of a file to read, in small letters: cameras and Windows programs write .CSV or .ZIP."""
     return Path(path).suffix.lower()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError
-from wgan_cli.paths import ending, expanded
+from wgan_cli.paths import argument, ending, expanded
 from wgan_cli.runs.places import holds_run, near_runs
 
 DATA = (".csv", ".npy", ".npz", ".parquet", ".zip")
@@ -62,6 +62,5 @@ def _refuse_folder_of_runs(name: str, path: Path) -> None:
 
 
 def _line(*words: str | Path) -> str:
-    """A command line to copy. A path that begins with a dash would be read as an option."""
-    safe = (f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words)
-    return f"`{shlex.join(['wgan', *safe])}`"
+    """A command line to copy."""
+    return f"`{shlex.join(['wgan', *(argument(word) if isinstance(word, Path) else word for word in words)])}`"

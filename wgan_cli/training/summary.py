@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wgan_cli.bars import in_words
+from wgan_cli.paths import argument
 from wgan_cli.training.reporting import SCORES
 
 
@@ -21,5 +22,5 @@ def summary(path: Path, figures: Mapping[str, float], iterations: int, seconds: 
             yield f"{name}: {value:.4g}{perfect}"
     if figures.get("critic/w1_low", 0) > 0:
         yield f"proved: W1 is larger than {figures['critic/w1_low']:.4g}, with about 95 % confidence"
-    run = f"./{path}" if str(path).startswith("-") else str(path)  # else it would be read as an option
-    yield "next: " + " or ".join(f"`{shlex.join(['wgan', command, run])}`" for command in ("sample", "evaluate"))
+    lines = (shlex.join(["wgan", command, argument(path)]) for command in ("sample", "evaluate"))
+    yield "next: " + " or ".join(f"`{line}`" for line in lines)

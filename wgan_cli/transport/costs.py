@@ -20,7 +20,6 @@ LONG = 64
 """Points of so many values or more are worth a product of matrices."""
 BLOCK = 1 << 21
 """Values of points that are in memory at once as float64 (16 MB), a few times over."""
-
 MOST_NEAR = 4
 """Near pairs of points for each point: with more, differences of all pairs are as quick."""
 
