@@ -32,7 +32,9 @@ from tests.transport.helpers import (
     tracked,
 )
 from wgan_cli.transport import exact_wasserstein, sinkhorn, sinkhorn_divergence, wasserstein_1d
+from wgan_cli.transport.costs import normalised
 from wgan_cli.transport.sinkhorn import SINKHORN_MATRICES
+from wgan_cli.transport.sinkhorn_solver import Limits, Problem, solve, solve_against_itself
 
 # --- known answers -----------------------------------------------------------------------------------------
 
@@ -382,6 +384,22 @@ def test_divergence_agrees_with_pot(seed, n, m, p, epsilon):
         expected = regularised(x, y, a, b) - (regularised(x, x, a, a) + regularised(y, y, b, b)) / 2
     actual = sinkhorn_divergence(x, y, epsilon, p, a, b, tolerance=1e-9)
     assert actual.item() == pytest.approx(expected, abs=1e-5)
+
+
+@few
+@given(seed=seeds, n=sizes, p=st.sampled_from([1, 1.5, 2, 4]), relative=st.sampled_from([1e-4, 1e-2, 1, 100]))
+def test_a_cloud_against_itself_is_solved_as_any_other_problem(seed, n, p, relative):
+    x, a = normal(seed, 2, n + 1, 3), masses(seed, 2, n + 1)
+    a[0, 0] = 0
+    cost = torch.cdist(x, x) ** p
+    epsilon, limits = relative * (cost.mean().item() or 1), Limits(5000, 1e-10)
+    a = normalised(a)
+    problem = Problem(cost, a, a, epsilon)
+    found, other = solve_against_itself(cost, a, epsilon, limits), solve(problem, limits)
+    assert (found.error <= 1e-10).all()
+    assert found.iterations <= 60
+    assert torch.allclose(found.plan, found.plan.mT, atol=1e-15)
+    assert torch.allclose(found.plan, other.plan, atol=1e-8)
 
 
 @both_dtypes

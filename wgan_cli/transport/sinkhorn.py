@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -10,7 +11,15 @@ from torch.autograd.function import once_differentiable
 
 from wgan_cli.transport.checks import check_cost_range, check_memory, check_order, check_problem, check_solver
 from wgan_cli.transport.costs import masses, quick_distances
-from wgan_cli.transport.sinkhorn_solver import Limits, Problem, ScaledKernel, solve, solve_marginal_system
+from wgan_cli.transport.sinkhorn_solver import (
+    Limits,
+    Problem,
+    ScaledKernel,
+    Solution,
+    solve,
+    solve_against_itself,
+    solve_marginal_system,
+)
 
 # The measured number of matrices (n, m) that the divergence and its gradient hold in memory at the same time.
 SINKHORN_MATRICES = 10
@@ -91,18 +100,29 @@ def sinkhorn_divergence(
     check_solver(epsilon, max_iterations, tolerance)
     a, b = masses(x_weights, x, batch), masses(y_weights, y, batch)
 
-    def regularised_optimum(x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    limits = Limits(max_iterations, tolerance)
+
+    def regularised_optimum(
+        x: Tensor, y: Tensor, a: Tensor, b: Tensor, solution: Callable[[Tensor], Solution]
+    ) -> Tensor:
         cost = _cost_matrix(x, y, p, epsilon, batch)
         with torch.no_grad():
-            found = solve(Problem(cost, a, b, epsilon), Limits(max_iterations, tolerance))
+            found = solution(cost)
             moved = (found.plan * cost).sum((-2, -1)) + epsilon * (found.plan.sum((-2, -1)) - 1)
         _warn_unless_converged("sinkhorn_divergence", found.error, found.iterations, tolerance, stacklevel=4)
         # The value is the dual Σ a f + Σ b g + epsilon · (1 − Σ P): for any potentials a lower bound of OT, with an
         # error quadratic in theirs. ⟨P, C⟩ adds its gradient only, because `moved` contains the same number.
         return (a * found.f).sum(-1) + (b * found.g).sum(-1) + (found.plan * cost).sum((-2, -1)) - moved
 
+    def of_itself(a: Tensor) -> Callable[[Tensor], Solution]:
+        return lambda cost: solve_against_itself(cost, a, epsilon, limits)
+
+    is_same = x.shape == y.shape and torch.equal(x, y) and torch.equal(a, b)  # then it is zero, and not almost
+    between = of_itself(a) if is_same else lambda cost: solve(Problem(cost, a, b, epsilon), limits)
     divergence = (
-        regularised_optimum(x, y, a, b) - regularised_optimum(x, x, a, a) / 2 - regularised_optimum(y, y, b, b) / 2
+        regularised_optimum(x, y, a, b, between)
+        - regularised_optimum(x, x, a, a, of_itself(a)) / 2
+        - regularised_optimum(y, y, b, b, of_itself(b)) / 2
     )
     return divergence.clamp_min(0)
 
