@@ -55,6 +55,14 @@ def test_what_is_never_negative_has_no_negative_end() -> None:
     assert Statistic(mean, [few - 0.01]).with_intervals()["mean_ci_low"] < 0
 
 
+def test_no_share_is_above_one() -> None:
+    many = torch.tensor([0.0] + [1.0] * 99)
+    figures = Statistic(lambda x: {"fidelity/recall": x.mean().item(), "other": x.mean().item()}, [many])
+    found = figures.with_intervals()
+    assert found["fidelity/recall_ci_high"] == 1
+    assert found["other_ci_high"] > 1
+
+
 def test_a_floor_stands_beside_each_figure_and_has_no_interval() -> None:
     figures = beside_floor(of_samples(mean, of=lambda x: 2 * x), values(0), values(1), values(2))
     assert list(figures) == ["mean", "mean_ci_low", "mean_ci_high", "mean_floor"]

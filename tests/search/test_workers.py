@@ -31,6 +31,7 @@ from wgan_cli.search.study import Search
 from wgan_cli.search.workers import Work, search_space
 
 ITERATIONS = 200
+MEAN = "the mean of its last 3 values"
 LONG = ("iterations: 40", f"iterations: {ITERATIONS}"), ("objective: truth/w1", "objective: truth/w1\nprune: false")
 """Long enough to be killed in the middle."""
 
@@ -69,10 +70,10 @@ def test_a_search_prints_the_best_config_and_draws_importances(wgan: Wgan, tmp_p
         values[number] = sum(logged[-3:]) / 3
     best = min(values, key=lambda number: values[number])
     first, _, text = done.out.partition("\n")
-    assert first == f"# s/trial-{best:04d}: truth/w1 {values[best]:.6g}, the best of 5 trials"
+    assert first == f"# s/trial-{best:04d}: truth/w1 {values[best]:.6g}, {MEAN}; the best of 5 trials"
     assert yaml.safe_load(text) == load_config(f"s/trial-{best:04d}/config.yaml").to_dict()
     assert np.asarray(Image.open("s/importance.png").convert("L")).std() > 1
-    assert re.search(r"wgan: trial-0004: truth/w1 [\d.]+ \(5 of 5\)", done.err)
+    assert re.search(rf"wgan: trial-0004: truth/w1 [\d.]+, {MEAN} \(5 of 5\)", done.err)
     assert "iteration" not in done.err
 
     again = wgan("search", space, "--out", "s", "--trials", 5, "--device", "cpu")
@@ -94,7 +95,7 @@ def test_a_picture_that_cannot_be_written_costs_no_config(wgan: Wgan, tmp_path: 
     done = wgan("search", tmp_path / "space.yaml", "--out", "s", "--trials", 4, "--resume")
     assert done.code == 1
     assert done.err.endswith("wgan: s/importance.png: can't be written (Is a directory)\n")
-    assert done.out.startswith("# s/trial-0000: truth/w1 0, the best of 4 trials\nseed: ")
+    assert done.out.startswith("# s/trial-0000: truth/w1 0; the best of 4 trials\nseed: ")
 
 
 def test_a_mistake_leaves_nothing(wgan: Wgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

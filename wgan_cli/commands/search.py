@@ -60,8 +60,8 @@ def _report(done: Any) -> None:
     try:
         _draw_importances(done)
     finally:  # a closed pipe must not cost the picture, nor a full disk the config
-        run, value, values = best
-        typer.echo(f"# {run}: {done.space.spec.objective} {value:.6g}, the best of {len(done.ended)} trials")
+        run, measured, values = best
+        typer.echo(f"# {run}: {measured}; the best of {len(done.ended)} trials")
         typer.echo(done.space.config(values).to_yaml(), nl=False)
 
 

@@ -11,6 +11,11 @@ DRAWS = 100
 """Of the bootstrap: its standard deviations are then known to within a fourteenth."""
 WIDTH = 1.96
 """Of a normal interval of 95 %, in standard deviations to each side."""
+SHARES = (
+    *("class_share/", "condition/accuracy", "memorisation/copies", "modes/within_3_std"),
+    *("fidelity/precision", "fidelity/recall", "fidelity/coverage"),
+)
+"""How the names of figures begin that are shares of samples, and so never above 1."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,9 @@ class Statistic:
         """The figures, each followed by `_ci_low` and `_ci_high`: its interval of 95 % by the bootstrap (Efron, 1979).
 
         Each of `DRAWS` draws takes as many rows of each set, with replacement. The interval is normal, with the
-        standard deviation of the draws, and ends at 0 for figures that are never below. It is of the figure for sets of
-        this size: most distances are larger between smaller sets, and so are their floors. Figures that end in `_floor`
-        get none.
+        standard deviation of the draws. It ends at 0 for figures that are never below, and at 1 for shares. It is of
+        the figure for sets of this size: most distances are larger between smaller sets, and so are their floors.
+        Figures that end in `_floor` get none.
         """
         found = self.figures()
         names = [name for name in found if not name.endswith("_floor")]
@@ -40,8 +45,12 @@ class Statistic:
             figures[name] = value
             if name in names:
                 low, high = _interval(value, torch.tensor([draw[name] for draw in draws], dtype=torch.float64))
-                figures |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
+                figures |= {f"{name}_ci_low": low, f"{name}_ci_high": min(high, 1.0) if _is_share(name) else high}
         return figures
+
+
+def _is_share(name: str) -> bool:
+    return name.startswith(SHARES)
 
 
 def _interval(value: float, draws: Tensor) -> tuple[float, float]:

@@ -27,6 +27,8 @@ from wgan_cli.streams import stream_seed
 
 log = logging.getLogger("wgan.search")
 JOURNAL, NAME = "journal.log", "search"
+MEASURED = "measured"
+"""The attribute of a trial that tells in words what its objective is, and how it was found."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -121,14 +123,14 @@ class Search:
         """The number of trials that are still to be trained, or are in training."""
         return max(self.trials, len(self._study.get_trials(deepcopy=False))) - len(self.ended)
 
-    def best(self) -> tuple[Path, float, dict[KeyPath, Any]] | None:
-        """Run, objective and values of the best complete trial; None if none is complete."""
+    def best(self) -> tuple[Path, str, dict[KeyPath, Any]] | None:
+        """Run, objective in words and values of the best complete trial; None if none is complete."""
         if not any(trial.state == TrialState.COMPLETE for trial in self.ended):
             return None
         found = self._study.best_trial
-        assert found.value is not None
+        measured = found.user_attrs.get(MEASURED, f"{self.space.spec.objective} {found.value:.6g}")
         values = {key: _decoded(found.params[dotted(key)], within) for key, within in self.space.varied.items()}
-        return self.run(found.number), found.value, values
+        return self.run(found.number), measured, values
 
     def importances(self) -> dict[str, float]:
         """How much each key matters to the objective, as shares that sum to 1 (PED-ANOVA, Watanabe et al., 2023).

@@ -17,7 +17,7 @@ from wgan_cli.runs.loaded import load_run
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_metrics
 from wgan_cli.search.space import SearchSpec
-from wgan_cli.search.study import Claim, Search
+from wgan_cli.search.study import MEASURED, Claim, Search
 from wgan_cli.training.loop import train_run
 from wgan_cli.training.progress import SMOOTHED
 
@@ -49,8 +49,10 @@ def try_one(search: Search, claim: Claim, device: torch.device, must_stop: Calla
         else:
             raise
     else:
-        value = _objective(claim.run, objective, device)
-        _end(search, claim, value, TrialState.COMPLETE, f"{objective} {value:.4g}")
+        value, how = _objective(claim.run, objective, device)
+        words = f"{objective} {value:.6g}, {how}"
+        claim.trial.set_user_attr(MEASURED, words)
+        _end(search, claim, value, TrialState.COMPLETE, words)
 
 
 def _train(search: Search, claim: Claim, device: torch.device, must_stop: Callable[[], bool]) -> None:
@@ -105,15 +107,17 @@ def _watch(
     return watch
 
 
-def _objective(run: Path, name: str, device: torch.device) -> float:
-    """The mean of the figure's last three logged values or, if it is none that is logged, that of an evaluation."""
+def _objective(run: Path, name: str, device: torch.device) -> tuple[float, str]:
+    """The mean of the figure's last three logged values or, if it is none that is logged, that of an evaluation; and
+    in words which of them it is."""
     lines = read_metrics(run)
     logged = [line[name] for line in lines if name in line][-SMOOTHED:]
     if logged:
-        return sum(logged) / len(logged)
+        how = f"the mean of its last {len(logged)} values" if len(logged) > 1 else "its only value"
+        return sum(logged) / len(logged), how
     figures = evaluate(load_run(str(run), device), EVALUATED, 0)
     if name in figures:
-        return figures[name]
+        return figures[name], f"evaluated with {EVALUATED:,} samples"
     names = {each for line in lines for each in line} | figures.keys()
     known = sorted(each for each in names if "/" in each and not each.endswith(("_ci_low", "_ci_high", "_floor")))
     near = get_close_matches(name, known, n=1)
