@@ -64,6 +64,28 @@ def test_a_run_with_classes_shows_a_row_of_each(made_up_mnist: Path, tmp_path: P
     assert grid.shape == (10 * 30 + 2, 8 * 30 + 2, 3)
     (seven,) = run.decode(run.sample([3], run.conditions.encode(torch.tensor([7]))))
     assert np.array_equal(grid[7 * 30 + 2 : 8 * 30, 3 * 30 + 2 : 4 * 30, :1], seven)
+    assert np.array_equal(run.decode(run.sample([3], "7"))[0], seven)
+    assert torch.allclose(run.sample(4, 7)[3], run.sample([3], "7")[0], atol=1e-6)
+    with pytest.raises(wgan.BadInputError, match="seven: unknown; the run's classes are 0, 1"):
+        run.sample(4, "seven")
+
+
+def test_samples_of_a_table_are_asked_for_by_their_given_values(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(200, 2)) * (1, 5) + (0, 50)
+    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="x,energy", comments="")
+    more = ["condition={kind: columns, names: [energy]}", f"data={{kind: arrays, path: {tmp_path / 't.csv'}}}"]
+    run = wgan.load_run(wgan.train(wgan.load_config("table_gp", [*TINY, *more]), tmp_path / "run", device="cpu"))
+    assert run.decode(run.sample(3, {"energy": 51.25}))[:, 1] == pytest.approx(51.25)
+    for condition, message in (({"mass": 1.0}, "columns are energy"), ({}, "energy is missing"), ("51", "a mapping")):
+        with pytest.raises(wgan.BadInputError, match=message):
+            run.sample(3, condition)
+
+
+def test_without_conditions_none_can_be_asked_for(trained: Path) -> None:
+    run = wgan.load_run(trained, device="cpu")
+    assert torch.equal(run.sample(3), run.sample(range(3)))
+    with pytest.raises(wgan.BadInputError, match="trained without conditions; 'cat' can't be asked for"):
+        run.sample(3, "cat")
 
 
 def test_a_run_goes_on_with_resume(tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, out: str, mess
         check_out(tmp_path / out, untrained("normal_gp"))
 
 
+def test_pictures_are_not_strewn_among_runs(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "one"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    for folder in (run, run.parent):
+        with pytest.raises(BadInputError, match="holds runs, among which PNGs would be lost"):
+            check_out(folder, untrained("mnist_gp"))
+    check_out(run.parent / "pictures", untrained("mnist_gp"))
+    check_out(tmp_path / "runs.png", untrained("mnist_gp"))
+
+
 @pytest.mark.parametrize("out", ["s.npz", "s.png", "folder"])
 def test_a_failed_write_is_one_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str

@@ -3,7 +3,6 @@
 import csv
 import io
 import logging
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from wgan_cli.files import creations, write_atomically
 from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.plots.style import write_png
 from wgan_cli.runs.loaded import LoadedRun
+from wgan_cli.runs.places import holds_run, near_runs
 
 log = logging.getLogger("wgan")
 
@@ -56,9 +56,13 @@ def request(
     if given or given_from:
         if not isinstance(conditions, GivenColumns):
             raise BadInputError("--given: the run was not trained with condition: {kind: columns, names: [...]}")
-        values = _parse_given(given, conditions) if given else _read_given(given_from, conditions, len(seeds))
-        _warn_of_range(values, conditions)
-        return Request(seeds, _names(seeds), conditions.encode(values.expand(len(seeds), -1)))
+        if given:
+            condition = conditions.asked(_parse_given(given)).expand(len(seeds), -1)
+        else:
+            values = _read_given(given_from, conditions, len(seeds))
+            conditions.warn_of_range(values)
+            condition = conditions.encode(values)
+        return Request(seeds, _names(seeds), condition)
     return Request(seeds, _names(seeds))
 
 
@@ -124,25 +128,18 @@ def _between(first: str, last: str, conditions: Classes) -> Sequence[int]:
     return [names.index(name) for name in sorted(inside, key=int)]
 
 
-def _parse_given(given: Sequence[str], conditions: GivenColumns) -> Tensor:
-    """(1, width) values of `COLUMN=VALUE` options."""
+def _parse_given(given: Sequence[str]) -> dict[str, float]:
+    """The values of `COLUMN=VALUE` options."""
     values: dict[str, float] = {}
     for text in given:
         name, _, value = text.partition("=")
-        if name not in conditions.names:
-            raise BadInputError(f"--given {text}: the run's given columns are {', '.join(conditions.names)}")
         if name in values:
             raise BadInputError(f"--given {text}: {name} is given twice")
         try:
             values[name] = float(value)
         except ValueError:
             raise BadInputError(f"--given {text}: must be COLUMN=NUMBER, such as {name}=1.5") from None
-        if not math.isfinite(values[name]):
-            raise BadInputError(f"--given {text}: must be a finite number")
-    missing = [name for name in conditions.names if name not in values]
-    if missing:
-        raise BadInputError(f"--given: {', '.join(missing)} is missing; the run needs all of its given columns")
-    return torch.tensor([[values[name] for name in conditions.names]], dtype=torch.float64)
+    return values
 
 
 def _read_given(path: Path | None, conditions: GivenColumns, count: int) -> Tensor:
@@ -160,15 +157,6 @@ def _read_given(path: Path | None, conditions: GivenColumns, count: int) -> Tens
     return values[:count]
 
 
-def _warn_of_range(values: Tensor, conditions: GivenColumns) -> None:
-    for i, (name, (low, high)) in enumerate(zip(conditions.names, conditions.ranges, strict=True)):
-        rounding = 1e-6 * max(abs(low), abs(high))  # of float32, which the data may have been in
-        outside = (values[:, i] < low - rounding) | (values[:, i] > high + rounding)
-        if outside.any():
-            value = values[outside, i][0].item()
-            log.warning("%s=%g is outside of what the run was trained on, %g to %g", name, value, low, high)
-
-
 def check_out(path: Path, loaded: LoadedRun) -> None:
     """Raises `BadInputError` for a path that `write` can't write, before anything is drawn."""
     data = loaded.config.data
@@ -182,6 +170,8 @@ def check_out(path: Path, loaded: LoadedRun) -> None:
         _import_pyarrow(path)
     if not path.parent.is_dir():
         raise BadInputError(f"--out {path}: there is no folder {path.parent}; make it first")
+    if not path.suffix and (holds_run(path) or next(near_runs(path, depth=1), None)):
+        raise BadInputError(f"--out {path}: holds runs, among which PNGs would be lost; name a folder of their own")
 
 
 def write(samples: Tensor, names: Sequence[str], path: Path, loaded: LoadedRun, columns: int | None = None) -> None:

@@ -5,7 +5,7 @@ import torch
 from tests.plots.helpers import scene
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import _edges, density_figure, image_grid, picture, table_figure
+from wgan_cli.plots.samples import _edges, density_figure, image_grid, picture, series_figure, table_figure
 from wgan_cli.plots.surface import Surface
 
 
@@ -43,6 +43,12 @@ def test_a_density_has_no_more_bins_than_its_values_fill(count: int, bins: int) 
 def test_a_picture_suits_the_data() -> None:
     assert picture(scene(torch.zeros(4, 1, 28, 28), Mnist())).shape == (2 * 30 + 2, 2 * 30 + 2, 3)
     assert picture(scene(torch.randn(100, 1), Normal())).shape == (400, 600, 3)
+
+
+def test_a_picture_of_some_samples_says_of_how_many() -> None:
+    figure = series_figure(scene(torch.randn(9, 1, 20), Normal()))
+    assert figure.axes[0].get_title() == "generated, 6 of 9"
+    assert series_figure(scene(torch.randn(6, 1, 20), Normal())).axes[0].get_title() == "generated"
 
 
 def test_equal_samples_can_be_drawn() -> None:

@@ -44,6 +44,8 @@ def test_runs_of_images_show_their_grids(tmp_path: Path, made_up_mnist: Path) ->
 def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     paths = [trained("normal_gp", tmp_path / name) for name in ("a/run", "b/run", "c/other")]
     assert [curves.name for curves in read_curves(paths, count=1)] == [str(paths[0]), str(paths[1]), "other"]
+    again = [paths[2], paths[0], paths[2].parent / "." / "other"]
+    assert [curves.name for curves in read_curves(again, count=1)] == ["other", "run"]
 
 
 def test_a_run_without_a_checkpoint_is_drawn_without_samples(

@@ -36,6 +36,10 @@ class Conditions(ABC):
     def for_seeds(self, seeds: Iterable[int]) -> Tensor:
         """A condition (N, width) for each seed, as often as in the training data; a seed always has the same one."""
 
+    @abstractmethod
+    def asked(self, what: Any) -> Tensor:
+        """The condition (1, width) that `what` names in the user's words. Raises `BadInputError` if it is none."""
+
 
 def generator_inputs(latent: Latent, conditions: Conditions | None, seeds: Sequence[int]) -> Tensor:
     """The generator's input (N, latent.dim + width) for each seed, on the CPU: its latent, and its condition if any."""

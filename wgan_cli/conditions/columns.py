@@ -1,5 +1,7 @@
 """Conditions that are given columns of a table."""
 
+import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,8 +13,11 @@ from torch import Tensor
 from wgan_cli.conditions.base import ConditionalDataset, Conditions, ConditionSpec, uniform
 from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.data.finite import FiniteDataset
+from wgan_cli.errors import BadInputError
 from wgan_cli.networks.base import CriticSpec, Shape
 from wgan_cli.networks.conditional import ConcatenationCritic, ConditionalCritic
+
+log = logging.getLogger("wgan")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,31 @@ class GivenColumns(Conditions):
 
     def for_seeds(self, seeds: Iterable[int]) -> Tensor:
         return self.rows[(uniform(seeds) * len(self.rows)).long()]
+
+    def asked(self, what: Any) -> Tensor:
+        """Of a mapping with a value for each given column, in the user's units."""
+        if not isinstance(what, Mapping):
+            raise BadInputError(f"--given: must be a mapping such as {{{self.names[0]!r}: 1.5}}, but is {what!r}")
+        for name, value in what.items():
+            if name not in self.names:
+                raise BadInputError(f"--given {name}={value}: the run's given columns are {', '.join(self.names)}")
+            if not math.isfinite(value):
+                raise BadInputError(f"--given {name}={value}: must be a finite number")
+        missing = [name for name in self.names if name not in what]
+        if missing:
+            raise BadInputError(f"--given: {', '.join(missing)} is missing; the run needs all of its given columns")
+        values = torch.tensor([[what[name] for name in self.names]], dtype=torch.float64)
+        self.warn_of_range(values)
+        return self.encode(values)
+
+    def warn_of_range(self, values: Tensor) -> None:
+        """Logs which of the values (N, width), in the user's units, are outside of the training data's range."""
+        for i, (name, (low, high)) in enumerate(zip(self.names, self.ranges, strict=True)):
+            rounding = 1e-6 * max(abs(low), abs(high))  # of float32, which the data may have been in
+            outside = (values[:, i] < low - rounding) | (values[:, i] > high + rounding)
+            if outside.any():
+                value = values[outside, i][0].item()
+                log.warning("%s=%g is outside of what the run was trained on, %g to %g", name, value, low, high)
 
     def encode(self, values: Tensor) -> Tensor:
         """Values (N, width) of the user's units in those of training; in float64, so that decoding returns them."""

@@ -43,6 +43,10 @@ class Classes(Conditions):
         """One-hot vectors (N, classes) of class numbers (N,)."""
         return one_hot(classes, len(self.names)).to(torch.get_default_dtype())
 
+    def asked(self, what: Any) -> Tensor:
+        """Of a class, by its name or number."""
+        return self.encode(torch.tensor([self.number(str(what))]))
+
     def number(self, name: str) -> int:
         """The class of this name or number. Raises `BadInputError` for an unknown one."""
         if name in self.names:

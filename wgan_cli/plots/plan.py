@@ -1,9 +1,11 @@
 """Transport plans between two sets of points."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from wgan_cli.plots.style import RUN_COLOURS, finish
 from wgan_cli.transport.costs import distances
@@ -28,11 +30,16 @@ def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
     along = torch.linalg.svd(centred, full_matrices=False).Vh[0]
     rows, columns = (x @ along).argsort(), (y @ along).argsort()
     cost = distances(x, y) ** p
+    cost, cells = _in_cells(cost[rows][:, columns])
+    plan_shown, _ = _in_cells(plan[rows][:, columns])
+    per_cell = f", of {cells[0]} x {cells[1]} points a cell" if max(cells) > 1 else ""
     for ax, matrix, title, unit in (
         (axes[0], cost, "cost matrix", f"‖x − y‖^{p:g}" if p != 1 else "‖x − y‖"),
-        (axes[1], plan, "coupling matrix", "mass moved"),
+        (axes[1], plan_shown * cells[0] * cells[1], "coupling matrix", f"mass moved{per_cell}"),
     ):
-        image = ax.imshow(matrix[rows][:, columns].numpy(), cmap="viridis", aspect="auto", interpolation="nearest")
+        image = ax.imshow(
+            matrix.numpy(), cmap="viridis", aspect="auto", interpolation="nearest", extent=(0, len(y), len(x), 0)
+        )
         figure.colorbar(image, ax=ax, label=unit)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("points of B, along the main direction")
@@ -40,6 +47,17 @@ def plan_figure(x: Tensor, y: Tensor, plan: Tensor, p: float) -> "Figure":
     if flat:
         _draw_transport(axes[2], x, y, plan)
     return figure
+
+
+MOST_CELLS = 200
+"""Of a matrix in each direction: a plan has about one entry a row, which is too small to see among more."""
+
+
+def _in_cells(matrix: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The means of cells of a matrix (N, M), and how many rows and columns are in a cell (fewer in the last)."""
+    height, width = (math.ceil(size / MOST_CELLS) for size in matrix.shape)
+    pooled = avg_pool2d(matrix[None, None], (height, width), ceil_mode=True)[0, 0]
+    return pooled, (height, width)
 
 
 def _draw_transport(axes: "Axes", x: Tensor, y: Tensor, plan: Tensor, most: int = 20_000) -> None:

@@ -37,7 +37,14 @@ class Scene:
         sides = [("real", TARGET, self.samples) if self.is_real else ("generated", GENERATED, self.samples)]
         if self.real is not None:
             sides.append(("real", TARGET, self.real))
-        return [(name, colour, self._channels_first(self.decode(samples[:count]))) for name, colour, samples in sides]
+        return [
+            (
+                name if len(samples) <= count else f"{name}, {count:,} of {len(samples):,}",
+                colour,
+                self._channels_first(self.decode(samples[:count])),
+            )
+            for name, colour, samples in sides
+        ]
 
     def _channels_first(self, values: Array) -> Array:
         wanted = self.data.sample_shape

@@ -18,9 +18,10 @@ log = logging.getLogger("wgan")
 def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
     """The figures and grids of each run folder, and `count` new samples if they are plain values; with 0, none.
 
+    A folder that is named twice counts once.
     A run whose samples can't be drawn, such as one without a checkpoint yet, has none, and a warning says why.
     """
-    curves = []
+    curves, runs = [], list({run.resolve(): run for run in reversed(runs)}.values())[::-1]
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None

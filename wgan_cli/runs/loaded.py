@@ -18,6 +18,9 @@ from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.plots.style import png
 from wgan_cli.runs.checkpoints import checkpoint_config, find_checkpoint
 
+Asked = Tensor | str | int | Mapping[str, float] | None
+"""What samples are asked to be."""
+
 
 @dataclass(frozen=True, repr=False)
 class LoadedRun:
@@ -55,16 +58,28 @@ class LoadedRun:
         """The run's data on the device, loaded once. Raises `WganError` if it can't be had any more."""
         return self.config.load_data(self.device)
 
-    def sample(self, seeds: Sequence[int], condition: Tensor | None = None) -> Tensor:
+    def sample(self, seeds: Sequence[int] | int, condition: Asked = None) -> Tensor:
         """One sample a seed, on the device: (N, *shape) of the data's own shape, in the units of training.
 
-        `condition` (N, width) is what each is asked to be; by default it is drawn as often as in the training data. A
-        seed gives the same sample (to float32 rounding) whatever seeds are drawn with it, on every device. Raises
-        `WganError` if a sample is not finite.
+        A number N stands for the seeds 0 to N - 1. `condition` is what all are asked to be: a class by its name or
+        number, or a mapping with a value for each given column; or encoded, (N, width), what each is. By default it is
+        drawn as often as in the training data. A seed gives the same sample (to float32 rounding) whatever seeds are
+        drawn with it, on every device. Raises `BadInputError` for an unknown condition, and `WganError` if a sample is
+        not finite.
         """
-        if self.conditions is not None and condition is None:
-            condition = self.conditions.for_seeds(seeds)
-        return self.sample_latents(self.config.latent.from_seeds(seeds), condition)
+        seeds = range(seeds) if isinstance(seeds, int) else seeds
+        return self.sample_latents(self.config.latent.from_seeds(seeds), self._encoded(condition, seeds))
+
+    def _encoded(self, condition: Asked, seeds: Sequence[int]) -> Tensor | None:
+        if isinstance(condition, Tensor):
+            return condition
+        if self.conditions is None:
+            if condition is not None:
+                raise BadInputError(f"the run was trained without conditions; {condition!r} can't be asked for")
+            return None
+        if condition is None:
+            return self.conditions.for_seeds(seeds)
+        return self.conditions.asked(condition).expand(len(seeds), -1)
 
     def sample_latents(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
         """The samples of `latents` (N, dim), as `sample` gives them."""
