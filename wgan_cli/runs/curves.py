@@ -21,7 +21,7 @@ def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
     A folder that is named twice counts once.
     A run whose samples can't be drawn, such as one without a checkpoint yet, has none, and a warning says why.
     """
-    curves, runs = [], list({run.resolve(): run for run in reversed(runs)}.values())[::-1]
+    curves, runs = [], list({run.resolve(): run for run in runs}.values())
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None
