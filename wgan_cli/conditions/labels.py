@@ -64,7 +64,9 @@ class Labels(ConditionSpec):
 
     def check(self, data: DataSpec) -> None:
         if not data.class_names:
-            raise ValueError(f"{data.kind} has no classes here; images have one a folder")
+            raise ValueError(
+                f"{data.kind} has no classes here; pictures have one a folder, and arrays those of data.labels"
+            )
 
     def width(self, data: DataSpec) -> int:
         return len(data.class_names)
@@ -77,8 +79,9 @@ class Labels(ConditionSpec):
         assert isinstance(dataset, FiniteDataset)
         if dataset.others is not None and dataset.other_labels is None:
             raise BadInputError(
-                "data.heldout: its samples have no classes, which condition: {kind: labels} needs; sort them into "
-                f"folders of the same names ({', '.join(data.class_names[:20])}), or hold out a share, such as 0.1"
+                "data.heldout: its samples have no classes, which condition: {kind: labels} needs; sort pictures into "
+                f"folders of the same names ({', '.join(data.class_names[:20])}), give an .npz file the labels of "
+                "data.labels, or hold out a share, such as 0.1"
             )
         return _Labelled(dataset, data.class_names)
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wgan_cli.data.array_files import CHUNK, SampleFiles
+from wgan_cli.data.array_labels import class_names, has_labels, labels_of, numbered
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
@@ -41,6 +42,8 @@ class Arrays(DataSpec):
     """A .npy, .npz, .pt, .csv or .parquet file with one sample a row, or several such files."""
     key: str | None = None
     """The array of an .npz file; absent: `samples`, or the only one."""
+    labels: str | None = None
+    """The classes: another array of the .npz file, with a whole number or text a sample, or a .npy file of them."""
     channels: Literal["first", "last"] = "first"
     """Where a sample's channels are: (C, H, W) or (H, W, C)."""
     scale: ScaleName = "standardise"
@@ -53,8 +56,10 @@ class Arrays(DataSpec):
     """The shape of one sample as the file has it. Absent: read from the file."""
     columns: tuple[str, ...] | None = None
     """The names of the columns. Absent: read from the file, where it has some."""
+    classes: tuple[str, ...] | None = None
+    """The names of the classes. Absent: the values of `labels`."""
 
-    location_keys = frozenset({"path", "heldout", "resident"})
+    location_keys = frozenset({"path", "heldout", "resident", "labels"})
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -63,9 +68,11 @@ class Arrays(DataSpec):
     def resolved(self) -> Self:
         if not self.paths:
             raise BadInputError("path: must name a file, or several")
-        if self.sample is not None:
+        if self.sample is not None and (self.labels is None or self.classes is not None):
             check_dimensions(self.sample, self.paths[0])
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
+        if self.classes is not None and self.labels is None:
+            raise BadInputError("classes: need labels, the array that has the class of each sample")
         if self.key is not None and not any(ending(path) == ".npz" for path in self.paths):
             raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
         files = self._open(self.paths)
@@ -80,6 +87,10 @@ class Arrays(DataSpec):
         found: dict[str, Any] = {"sample": sample, "path": absolute[0] if isinstance(self.path, str) else absolute}
         if self.columns is None:
             found["columns"] = files.names
+        if self.labels is not None:
+            found["classes"] = class_names(labels_of(files, self.labels))
+            if ending(self.labels) == ".npy":
+                found["labels"] = str(expanded(self.labels).absolute())
         if isinstance(self.heldout, str):
             found["heldout"] = str(expanded(self.heldout).absolute())
         return self.model_copy(update=found)
@@ -98,6 +109,10 @@ class Arrays(DataSpec):
     @property
     def value_names(self) -> tuple[str, ...] | None:
         return self.columns
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes or ()
 
     def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
         values = Scaling.from_state(state["scaling"]).unscaled(samples)
@@ -137,6 +152,9 @@ class Arrays(DataSpec):
         else:
             others = files
             chosen, other_chosen = split(len(files), self.heldout, self.paths[0])
+        labels = self._labels(files, chosen, device)
+        if labels is not None:
+            digest.update(labels.cpu().numpy().tobytes())
         resident = self._fits(len(files), device) if self.resident == "auto" else self.resident
         store = _Rows(files, chosen, scaling).store(device, resident)
         heldout = _Rows(others, other_chosen, scaling).store(device, resident)
@@ -148,7 +166,17 @@ class Arrays(DataSpec):
         }
         if files.types is not None:
             state["types"] = files.types
-        return FiniteDataset(store, "data.path", heldout, state=state)
+        other_labels = self._labels(others, other_chosen, device, may_lack=others is not files)
+        return FiniteDataset(store, "data.path", heldout, labels, other_labels, state)
+
+    def _labels(
+        self, files: SampleFiles, chosen: Array, device: torch.device, *, may_lack: bool = False
+    ) -> Tensor | None:
+        """The classes (n,) of the chosen samples. A file of held-out samples may have none."""
+        if self.labels is None or (may_lack and not has_labels(files, self.labels)):
+            return None
+        labels = numbered(labels_of(files, self.labels), self.class_names, str(files.opened[0].path))
+        return torch.from_numpy(labels[chosen]).to(device)
 
     def _open(self, paths: Sequence[str], like: SampleFiles | None = None) -> SampleFiles:
         return SampleFiles.open([expanded(path) for path in paths], self.key, self.channels, like)

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from wgan_cli.data.array_files import CHUNK, Array
+from wgan_cli.data.array_labels import read_labels, usual_labels
 from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.heldout import split
@@ -52,7 +53,7 @@ class Survey:
 
     def yaml_lines(self) -> str:
         """The `data:` line of a config."""
-        fields = self.spec.model_dump(mode="json", exclude_defaults=True, exclude={"sample", "columns"})
+        fields = self.spec.model_dump(mode="json", exclude_defaults=True, exclude={"sample", "columns", "classes"})
         line = yaml.safe_dump({"kind": self.spec.kind, **fields}, default_flow_style=True, sort_keys=False, width=1000)
         return f"data: {line.strip()}"
 
@@ -91,7 +92,13 @@ def _survey_array(path: Path, key: str | None) -> Survey:
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
     elif file.names is not None:
         facts["column names"] = list(file.names)
-    return Survey(facts, Arrays(path=str(path), key=key, sample=sample, columns=file.names))
+    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names)
+    labels = usual_labels(path, key, len(values))
+    if labels is None:
+        return Survey(facts, spec)
+    values, counts = np.unique(read_labels(path, labels), return_counts=True)
+    facts["classes"] = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
+    return Survey(facts, spec.model_copy(update={"labels": labels, "classes": tuple(facts["classes"])}))
 
 
 def _range(values: Array) -> tuple[float, float, int]:

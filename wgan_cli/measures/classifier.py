@@ -48,14 +48,15 @@ class Classifier:
 
 
 def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs: int = 3) -> Classifier | None:
-    """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels.
+    """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels, and
+    for samples that are no images or fields.
 
     The name of the cached file contains a checksum of the training samples, so it is never used for other data.
     """
     train, test = dataset.labelled(heldout=False), dataset.labelled(heldout=True)
     if train is None or test is None or not 2 <= int(train[1].max()) + 1 <= MOST_CLASSES:
         return None
-    if min(train[0].shape[-2:]) < SMALLEST_SIDE:
+    if train[0].ndim != 4 or min(train[0].shape[-2:]) < SMALLEST_SIDE:
         return None
     name = f"{kind}-cnn"
     content = hashlib.md5(usedforsecurity=False)

@@ -97,9 +97,9 @@ class LoadedRun:
         return samples
 
     def picture(self) -> Pixels:
-        """Samples of the first seeds as a picture (H, W, C): of data with few classes to ask for, a row of each."""
+        """Samples of the first seeds as a picture (H, W, C): of images with few classes to ask for, a row of each."""
         conditions, data, columns = self.conditions, self.config.data, None
-        if isinstance(conditions, Classes) and len(conditions.names) <= self.ROWS:
+        if isinstance(conditions, Classes) and data.is_image and len(conditions.names) <= self.ROWS:
             classes, columns = len(conditions.names), self.COLUMNS
             asked = conditions.encode(torch.arange(classes).repeat_interleave(columns))
             samples = self.sample([*range(columns)] * classes, asked)

@@ -1,0 +1,106 @@
+"""Classes of samples in arrays: an array of labels beside them, of whole numbers or text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wgan_cli.data.array_files import SampleFiles
+from wgan_cli.data.sample_files import UNREADABLE
+from wgan_cli.errors import BadInputError
+from wgan_cli.paths import ending, expanded
+
+Array = NDArray[Any]
+USUAL = ("labels", "label", "y", "targets", "target", "classes", "y_train")
+"""What arrays of labels are usually called."""
+
+
+def labels_of(files: SampleFiles, name: str) -> Array:
+    """The label of each sample, (N,) of whole numbers or text: of the array `name` in each .npz file, or of the .npy
+    file `name`. Raises `BadInputError`."""
+    if ending(name) == ".npy":
+        parts = [read_labels(expanded(name), None)]
+        where = name
+    else:
+        parts = [read_labels(one.path, name) for one in files.opened]
+        where = f"{files.opened[0].path}: {name}"
+    labels = np.concatenate(parts)
+    if len(labels) != len(files):
+        raise BadInputError(f"{where}: holds {len(labels):,} labels, but there are {len(files):,} samples")
+    return labels
+
+
+def has_labels(files: SampleFiles, name: str) -> bool:
+    """Whether each file has the labels `name` of its own samples."""
+    paths = [one.path for one in files.opened]
+    return all(ending(path) == ".npz" and name in np.load(path, allow_pickle=False).files for path in paths)
+
+
+def usual_labels(path: Path, key: str | None, count: int) -> str | None:
+    """The name of an array in an .npz file that looks like labels of its `count` samples, if there is one."""
+    if ending(path) != ".npz":
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        names = [name for name in USUAL if name in file.files and name != key]
+    for name in names:
+        try:
+            if len(read_labels(path, name)) == count:
+                return name
+        except BadInputError:
+            continue  # of that name, but no labels
+    return None
+
+
+def class_names(labels: Array) -> tuple[str, ...]:
+    """The names of the classes, in the order of their values."""
+    return tuple(map(str, np.unique(labels).tolist()))
+
+
+def numbered(labels: Array, names: Sequence[str], where: str) -> Array:
+    """The number of each label (N,) among the classes. Raises `BadInputError` for a label of none of them."""
+    values, inverse = np.unique(labels, return_inverse=True)
+    numbers = {name: number for number, name in enumerate(names)}
+    unknown = [str(value) for value in values.tolist() if str(value) not in numbers]
+    if unknown:
+        known = ", ".join(names[:10])
+        raise BadInputError(
+            f"{where}: holds the class {unknown[0]}, which the run does not have: its first are {known}"
+        )
+    return np.array([numbers[str(value)] for value in values.tolist()], dtype=np.int64)[inverse.reshape(-1)]
+
+
+def read_labels(path: Path, name: str | None) -> Array:
+    """The labels (N,) in an .npz file's array `name`, or in a .npy file. Raises `BadInputError`."""
+    where = f"{path}: {name}" if name else str(path)
+    if name is not None and ending(path) != ".npz":
+        both = "numpy.savez(FILE, samples=..., labels=...) writes one"
+        raise BadInputError(f"{where}: labels are an array of the same .npz file, or a .npy file; {both}")
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such file")
+    try:
+        values = np.load(path, allow_pickle=False)
+        if name is not None:
+            with values as arrays:
+                if name not in arrays:
+                    raise ValueError(f"has no array {name}, but {', '.join(arrays.files)}")
+                values = arrays[name]
+    except UNREADABLE as error:
+        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+        raise BadInputError(f"{path}: its labels can't be read ({reason})") from error
+    return _checked(values, where)
+
+
+def _checked(values: Any, where: str) -> Array:
+    if not isinstance(values, np.ndarray):
+        raise BadInputError(f"{where}: holds several arrays; name it .npz")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise BadInputError(f"{where}: has shape {values.shape}; labels are one whole number or text a sample")
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "biuU":
+        raise BadInputError(f"{where}: holds {values.dtype} values; labels are whole numbers or text")
+    return values
