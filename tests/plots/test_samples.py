@@ -1,11 +1,16 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 
 from tests.plots.helpers import scene
+from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import _edges, density_figure, image_grid, picture, series_figure, table_figure
+from wgan_cli.plots.samples import Scene, _edges, density_figure, image_grid, picture, series_figure, table_figure
 from wgan_cli.plots.surface import Surface
 
 
@@ -49,6 +54,22 @@ def test_a_picture_of_some_samples_says_of_how_many() -> None:
     figure = series_figure(scene(torch.randn(9, 1, 20), Normal()))
     assert figure.axes[0].get_title() == "generated, 6 of 9"
     assert series_figure(scene(torch.randn(6, 1, 20), Normal())).axes[0].get_title() == "generated"
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_arrays_of_bytes_are_drawn_as_pictures(tmp_path: Path, layout: Literal["first", "last"]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 8, 6), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels if layout == "first" else np.moveaxis(pixels, 1, -1))
+    spec = Arrays(path=str(tmp_path / "a.npy"), scale="minmax", channels=layout, heldout=0.5).resolved()
+    dataset = spec.load(torch.device("cpu"))
+    samples = dataset.real(4, torch.Generator().manual_seed(0), heldout=False)
+    state = dataset.state_dict()
+    alone = Scene(samples, spec, lambda some: spec.decoded(some, state), columns=2)
+    drawn = picture(alone)
+    assert drawn.shape == (2 * 10 + 2, 2 * 8 + 2, 3)
+    last = spec.decoded(samples[3:], state)[0]
+    assert np.array_equal(drawn[12:20, 10:16], np.moveaxis(last, 0, -1) if layout == "first" else last)
+    assert picture(replace(alone, real=samples)).shape == (2 * 10 + 2, 2 * (2 * 8 + 2) + 16, 3)
 
 
 def test_equal_samples_can_be_drawn() -> None:

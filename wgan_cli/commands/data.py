@@ -51,5 +51,7 @@ def _scene(spec: Any) -> Any:
     resolved = spec.resolved()
     dataset = resolved.load(torch.device("cpu"))
     state = dataset.state_dict()
-    shown = dataset.real(64 if resolved.is_image else 2000, torch.Generator().manual_seed(0), heldout=False)
+    shown = dataset.real(
+        64 if resolved.view in ("images", "fields") else 2000, torch.Generator().manual_seed(0), heldout=False
+    )
     return Scene(shown, resolved, lambda samples: resolved.decoded(samples, state), is_real=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from wgan_cli.data import DataSpec
-from wgan_cli.data.pixels import Array, Pixels, to_pixels
+from wgan_cli.data.pixels import Array, Pixels, scale, to_pixels
 from wgan_cli.plots.style import GENERATED, TARGET, bins, draw_target, finish, rendered
 from wgan_cli.plots.surface import Surface, draw_surface, extent_of
 
@@ -41,12 +42,13 @@ class Scene:
             (
                 name if len(samples) <= count else f"{name}, {count:,} of {len(samples):,}",
                 colour,
-                self._channels_first(self.decode(samples[:count])),
+                self.channels_first(self.decode(samples[:count])),
             )
             for name, colour, samples in sides
         ]
 
-    def _channels_first(self, values: Array) -> Array:
+    def channels_first(self, values: Array) -> Array:
+        """Decoded samples (N, C, ...), whichever layout the user's have."""
         wanted = self.data.sample_shape
         return values if values.shape[1:] == wanted else np.moveaxis(values, -1, 1)
 
@@ -62,12 +64,28 @@ def picture(scene: Scene) -> Pixels:
 
 def drawing(scene: Scene) -> Callable[[], Pixels]:
     """What draws `picture(scene)`, on any thread and at any time: it needs no device and no network any more."""
-    if scene.data.view == "images":
-        pixels = _images(scene)
+    images = scene if scene.data.view == "images" else _as_images(scene)
+    if images is not None:
+        pixels = _images(images)
         return lambda: pixels
     real = None if scene.real is None else scene.real.cpu()
     on_cpu = replace(scene, samples=scene.samples.cpu(), real=real)
     return lambda: rendered(_VIEWS[scene.data.view](on_cpu))
+
+
+def _as_images(scene: Scene) -> Scene | None:
+    """The scene of arrays that are pictures: of bytes, in 1, 3 or 4 channels. None for others."""
+
+    def pictures(samples: Tensor) -> Tensor:
+        return scale(torch.from_numpy(np.ascontiguousarray(scene.channels_first(scene.decode(samples)))))
+
+    if scene.data.view != "fields" or scene.data.sample_shape[0] not in (1, 3, 4):
+        return None
+    if scene.decode(scene.samples[:1]).dtype != np.uint8:
+        return None
+    if scene.real is None:
+        return replace(scene, samples=pictures(scene.samples))
+    return replace(scene, samples=pictures(scene.samples[:MOST_IMAGES]), real=pictures(scene.real[:MOST_IMAGES]))
 
 
 def _images(scene: Scene) -> Pixels:

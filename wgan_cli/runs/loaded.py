@@ -33,7 +33,7 @@ class LoadedRun:
     POINTS: ClassVar[int] = 1000
     ROWS: ClassVar[int] = 16
     COLUMNS: ClassVar[int] = 8
-    """Of a picture: images; samples that are no images; with a row a class, the most rows, and the columns."""
+    """Of a picture: images and fields; other samples; with a row a class, the most rows, and the columns."""
 
     generator: nn.Module
     trained_critic: nn.Module | None
@@ -104,7 +104,7 @@ class LoadedRun:
             asked = conditions.encode(torch.arange(classes).repeat_interleave(columns))
             samples = self.sample([*range(columns)] * classes, asked)
         else:
-            samples = self.sample(range(self.SHOWN if data.is_image else self.POINTS))
+            samples = self.sample(self.SHOWN if data.view in ("images", "fields") else self.POINTS)
         return picture(Scene(samples, data, self.decode, columns=columns))
 
     def _repr_png_(self) -> bytes:
