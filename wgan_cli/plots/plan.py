@@ -69,9 +69,14 @@ def _draw_transport(axes: "Axes", x: Tensor, y: Tensor, plan: Tensor, most: int 
     i, j = heaviest // plan.shape[1], heaviest % plan.shape[1]
     strengths = (plan[i, j] / plan.max()).numpy()
     lines = list(torch.stack([x[i], y[j]], dim=1).numpy())
-    axes.add_collection(LineCollection(lines, colors=[(0.35, 0.35, 0.35, s) for s in strengths], linewidths=0.8))
+    axes.add_collection(
+        LineCollection(
+            lines, colors=[(0.35, 0.35, 0.35, s) for s in strengths], linewidths=0.8 if len(x) <= 500 else 0.4
+        )
+    )
     for points, colour, marker, name in ((x, RUN_COLOURS[0], "o", "A"), (y, RUN_COLOURS[1], "s", "B")):
-        axes.scatter(points[:, 0], points[:, 1], s=18, color=colour, marker=marker, label=name, zorder=2)
+        size = max(1.0, min(18.0, 6000 / len(points)))  # many small markers leave the lines between them to be seen
+        axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, marker=marker, label=name, zorder=2)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title("transport: a line's strength is its mass", fontsize=10)
     axes.set_xlabel("first value")
