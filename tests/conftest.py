@@ -1,6 +1,7 @@
 """What several rooms' tests need: the command line in-process, and MNIST, real or made up."""
 
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def wgan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+    monkeypatch.setattr(logging.getLogger("wgan"), "handlers", [])  # put back: a command's holds the test's own stderr
 
     def call(*arguments: object) -> Result:
         capfd.readouterr()

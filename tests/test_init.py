@@ -96,7 +96,7 @@ def test_editors_find_the_schema_wherever_the_file_lies(wgan: Wgan) -> None:
 
 def test_classes_and_layouts_that_may_surprise_are_told(wgan: Wgan) -> None:
     write_folder(Path("pictures"), 12, COLOURS)
-    assert "add: condition: {kind: labels}" in wgan("init", "--data", "pictures", "--out", "-").out
+    assert "\n# condition: {kind: labels}  # learns classes" in wgan("init", "--data", "pictures", "--out", "-").out
     np.save("grey.npy", np.zeros((9, 28, 28)))
     assert "read as 28 channels of 28 steps" in wgan("init", "--data", "grey.npy", "--out", "-").out
 

@@ -128,7 +128,7 @@ def test_a_survey_finds_labels_by_their_usual_names(wgan: Wgan, tmp_path: Path, 
     assert done.out.endswith(f"data: {{kind: arrays, path: {path}, labels: {name}}}\n")
     assert wgan("init", "--data", path, "--out", tmp_path / "c.yaml").code == 0
     written = (tmp_path / "c.yaml").read_text()
-    assert "To learn its classes, for `wgan sample --class`, add: condition: {kind: labels}" in written
+    assert "# condition: {kind: labels}  # learns classes, for wgan sample --class" in written
 
 
 def test_a_survey_takes_no_other_array_for_labels(wgan: Wgan, tmp_path: Path) -> None:

@@ -93,14 +93,14 @@ def test_missing_values_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert facts["missing"] == 3
     assert [cells["missing"] for cells in facts["columns"].values()] == [2, 1]
     assert facts["range"] == pytest.approx([np.nanmin(values[:, 0:]), np.nanmax(values[:, 0])])
-    assert facts["columns"]["column 1"]["mean"] == pytest.approx(np.nanmean(values[:, 0]))
+    assert facts["columns"]["x1"]["mean"] == pytest.approx(np.nanmean(values[:, 0]))
 
 
 def test_nothing_but_missing_values_is_told(tmp_path: Path) -> None:
     facts = survey(_npy(np.full((9, 2), np.nan))(tmp_path)).facts
     assert facts["missing"] == 18
     assert "range" not in facts
-    assert facts["columns"] == {"column 1": {"missing": 9}, "column 2": {"missing": 9}}
+    assert facts["columns"] == {"x1": {"missing": 9}, "x2": {"missing": 9}}
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float32])

@@ -71,7 +71,7 @@ def evaluate(
 
 def _tell_of_few(count: int, num: int) -> None:
     if count < num:
-        told = "%d samples are compared, not %d, as no more real ones are held out; data.heldout holds out more"
+        told = "%d samples are compared, not %d: half of the held-out ones give the floors; data.heldout holds out more"
         logging.getLogger("wgan").info(told, count, num)
 
 

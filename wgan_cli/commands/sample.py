@@ -70,14 +70,14 @@ def sample(
     loaded = load_run(target, pick_device(device), raw=raw, best=best)
     path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
-    if out is None and path.exists():
-        logging.getLogger("wgan").info("%s: is replaced; --out keeps several", path)
     numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
     count = _count(num, numbers, given_from)
     check_seeds(seed + count - 1, count)
     ends = parse_pair(interpolate) if interpolate is not None else None
     request = sampling.request(loaded, _drawn(seed, seeds, ends, count), numbers, given or (), given_from)
     names, samples = _samples(loaded, request, ends, count)
+    if out is None and path.exists():
+        logging.getLogger("wgan").info("%s: is replaced; --out keeps several", path)
     strip = min(count, sampling.LONGEST_STRIP) if ends is not None else None
     sampling.write(samples, names, path, loaded, request.columns or strip)
     typer.echo(path)

@@ -86,12 +86,18 @@ class Document:
                 raise BadInputError(f"{place}: {dotted(keys[: depth + 1])} is not a mapping, so it has no keys")
         return branch
 
-    def located(self, key: Key, message: str) -> str:
-        """The `message` after the file, the line and the dotted name of its key."""
+    def located(self, key: Key, message: str, *, with_overrides: bool = False) -> str:
+        """The `message` after the file, the line and the dotted name of its key.
+
+        For a fault of a whole mapping, `with_overrides` names those of its keys too: one of them may be at fault.
+        """
         known = key
         while known not in self.places:  # a missing key has the place of the mapping that should hold it
             known = known[:-1]
-        return f"{self.places[known]}: {dotted(key) + ': ' if key else ''}{message}"
+        place, below = self.places[known], [where for at, where in self.places.items() if at[: len(key)] == key]
+        if with_overrides:
+            place = " with ".join(dict.fromkeys([place, *(where for where in below if where.startswith("--set "))]))
+        return f"{place}: {dotted(key) + ': ' if key else ''}{message}"
 
 
 def dotted(key: Sequence[str | int]) -> str:

@@ -73,7 +73,7 @@ def _resolved(config: RunConfig, document: Document) -> RunConfig:
         return config.model_copy(update={"data": config.data.resolved()})
     except BadInputError as error:
         message = f"{error}{_beside(config.data, Path(document.source).parent)}"
-        raise BadInputError(document.located(("data",), message)) from error
+        raise BadInputError(document.located(("data",), message, with_overrides=True)) from error
 
 
 def _beside(data: DataSpec, folder: Path) -> str:

@@ -55,8 +55,17 @@ def for_data(found: Survey, name: str) -> str:
     printable = "".join(character if character.isprintable() else "?" for character in name)
     about = [f"{printable}: {count:,} samples of shape {' x '.join(map(str, shape))}, by the recipe of {recipe}"]
     if spec.class_names:
-        notes = [*notes, "To learn its classes, for `wgan sample --class`, add: condition: {kind: labels}"]
+        blocks = _after(
+            "data", blocks, "condition", "# condition: {kind: labels}  # learns classes, for wgan sample --class"
+        )
     return _written([*about, *notes], blocks)
+
+
+def _after(name: str, blocks: Mapping[str, str], added: str, block: str) -> dict[str, str]:
+    """The blocks with another one after that of `name`."""
+    items = list(blocks.items())
+    place = [key for key, _ in items].index(name) + 1
+    return dict([*items[:place], (added, block), *items[place:]])
 
 
 def _layout(found: Survey) -> dict[str, Any]:

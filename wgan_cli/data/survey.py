@@ -88,7 +88,7 @@ def _survey_array(path: Path, key: str | None) -> Survey:
         facts["range"] = [low, high]
     if len(sample) == 1 and sample[0] <= MOST_COLUMNS:
         columns = values.reshape(len(values), -1)
-        names = file.names or [f"column {i + 1}" for i in range(sample[0])]
+        names = file.names or [f"x{i + 1}" for i in range(sample[0])]
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
     elif file.names is not None:
         facts["column names"] = list(file.names)

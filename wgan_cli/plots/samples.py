@@ -54,7 +54,7 @@ class Scene:
 
     def name(self, column: int) -> str:
         names = self.data.value_names
-        return names[column] if names else f"value {column + 1}"
+        return names[column] if names else f"x{column + 1}"
 
 
 def picture(scene: Scene) -> Pixels:

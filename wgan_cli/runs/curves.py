@@ -1,6 +1,7 @@
 """Reads the runs that `wgan plot` draws."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def read_curves(runs: Sequence[Path], count: int = 4096) -> list[RunCurves]:
     A folder that is named twice counts once.
     A run whose samples can't be drawn, such as one without a checkpoint yet, has none, and a warning says why.
     """
-    curves, runs = [], list({run.resolve(): run for run in runs}.values())
+    curves, runs = [], list({os.path.realpath(run): run for run in runs}.values())
     names = [run.absolute().name or str(run) for run in runs]
     for run, name in zip(runs, names, strict=True):
         lines, config, samples = read_metrics(run), load_config(str(run / "config.yaml")), None

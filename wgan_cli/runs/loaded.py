@@ -1,5 +1,6 @@
 """Loads a trained run: its networks in evaluation mode, and samples of its generator by seed."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +68,7 @@ class LoadedRun:
         drawn with it, on every device. Raises `BadInputError` for an unknown condition, and `WganError` if a sample is
         not finite.
         """
-        seeds = range(seeds) if isinstance(seeds, int) else seeds
+        seeds = _checked(seeds)
         return self.sample_latents(self.config.latent.from_seeds(seeds), self._encoded(condition, seeds))
 
     def _encoded(self, condition: Asked, seeds: Sequence[int]) -> Tensor | None:
@@ -117,6 +118,19 @@ class LoadedRun:
     def decode(self, samples: Tensor) -> Array:
         """Samples (N, *shape) in the units, type and layout of the run's data: images as uint8 (N, H, W, C)."""
         return self.config.data.decoded(samples, self.data_state)
+
+
+def _checked(seeds: Sequence[int] | int) -> Sequence[int]:
+    """Seeds one by one. Raises `BadInputError` for what are none."""
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 0:
+        return range(seeds)
+    try:
+        numbers = [operator.index(seed) for seed in seeds]  # type: ignore[union-attr]
+    except TypeError:
+        numbers = [-1]
+    if any(number < 0 for number in numbers):
+        raise BadInputError(f"seeds: must be a number of samples, or whole numbers from 0, but are {seeds!r}")
+    return numbers
 
 
 def load_run(target: str, device: torch.device, *, raw: bool = False, best: bool = False) -> LoadedRun:

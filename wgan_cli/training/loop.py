@@ -134,12 +134,21 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
             "name another folder for a new run"
         )
     state = read_newest(path)
+    if state is not None:
+        _tell_of_other_end(config, state, path)
     if state is not None and state["step"] > config.training.iterations:
         raise BadInputError(
             f"--out {path}: its run is at iteration {state['step']} already, beyond training.iterations: "
             f"{config.training.iterations}"
         )
     return state
+
+
+def _tell_of_other_end(config: RunConfig, state: dict[str, Any], path: Path) -> None:
+    """Tells of rates that do not go on as they were: they decay over the iterations of the config."""
+    before, now = state["config"]["training"]["iterations"], config.training.iterations
+    if before != now and (config.optimizer.generator.decays or config.optimizer.critic.decays):
+        log.info("%s: was to have %d iterations, and has %d now; rates that decay do so over these", path, before, now)
 
 
 def train(
