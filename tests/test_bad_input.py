@@ -149,7 +149,11 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "six dimensions": ("x.npy", lambda path: np.save(path, np.zeros((9, 1, 1, 1, 1, 1))), "its samples have 5 dimen"),
     "a sparse tensor": ("x.pt", lambda path: torch.save(torch.eye(3).to_sparse(), path), "holds a sparse or quantised"),
     "a state dict": ("x.pt", lambda path: torch.save({"a": torch.ones(3)}, path), "holds a dict, not a tensor"),
-    "code": ("x.pt", lambda path: torch.save(print, path), "x.pt: refused: holds more than plain tensors"),
+    "code": (
+        "x.pt",
+        lambda path: torch.save(print, path),
+        "x.pt: refused: is damaged, or holds more than plain tensors and may carry code",
+    ),
 }
 
 

@@ -186,7 +186,9 @@ def load_plain(path: Path, content: bytes | None = None) -> Any:
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise BadInputError(f"{path}: refused: holds more than plain tensors, so it is damaged or may carry code") from error
+        raise BadInputError(
+            f"{path}: refused: is damaged, or holds more than plain tensors and may carry code"
+        ) from error
     except OSError as error:
         raise BadInputError(f"{path}: can't be read ({error.strerror})") from error
     except (
