@@ -119,3 +119,12 @@ def test_other_options_are_refused_without_a_guess(wgan: Wgan, line: str) -> Non
     assert result.code == 2
     assert "No such option" in result.err
     assert "--set" not in result.err
+
+
+def test_a_config_is_no_space_and_a_kind_of_data_no_file(here: Path, wgan: Wgan) -> None:
+    refused(
+        wgan, "search normal_gp --out found", "normal_gp: is a config; a search needs a YAML file with keys such as"
+    )
+    refused(wgan, "data mnist", "mnist: is a kind of data, no file or folder; configs have it as data: {kind: mnist}")
+    (here / "mnist").mkdir()
+    refused(wgan, "data mnist", "mnist: ")

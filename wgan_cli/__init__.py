@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wgan_cli.runs.loaded import LoadedRun
 
 __version__ = "0.2.0"
-__all__ = ["BadInputError", "WganError", "distance", "load_config", "load_run", "train"]
+__all__ = ["BadInputError", "WganError", "distance", "evaluate", "load_config", "load_run", "train"]
 
 
 def __dir__() -> list[str]:
@@ -39,6 +39,8 @@ def load_config(name: str | Path, overrides: Sequence[str] = ()) -> "RunConfig":
     """
     from wgan_cli.config.load import load_config
 
+    if isinstance(overrides, str):
+        raise BadInputError(f"overrides: must be a list, such as [{overrides!r}]")
     return load_config(str(name), overrides)
 
 
@@ -74,6 +76,19 @@ def load_run(path: str | Path, *, device: str = "auto", raw: bool = False, best:
     from wgan_cli.runs.loaded import load_run
 
     return load_run(str(path), pick_device(device), raw=raw, best=best)
+
+
+def evaluate(run: "LoadedRun | str | Path", num: int = 2000, *, seed: int = 0) -> dict[str, float]:
+    """The figures of `wgan evaluate`, by name: of `num` samples of a trained run, against as many held-out real ones.
+
+    `run` is a loaded run, a run's folder or a checkpoint file. The samples have the seeds `seed`, `seed` + 1, ...
+    Raises `WganError` for a run that can't be loaded, or data that can't be had.
+    """
+    from wgan_cli.evaluation.figures import evaluate
+
+    if num < 2:
+        raise BadInputError(f"num: must be at least 2, but is {num}")
+    return evaluate(load_run(run) if isinstance(run, str | Path) else run, num, seed)
 
 
 def distance(

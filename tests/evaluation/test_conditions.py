@@ -1,4 +1,5 @@
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,17 @@ def test_every_sample_is_in_one_bin_of_each_column() -> None:
         assert sum(counts) == 300
         assert set(counts) == {30}
         assert all(figures[f"condition/{name}/{number}/w1"] == pytest.approx(0, abs=1e-6) for number in range(BINS))
+
+
+def test_the_log_tells_the_ends_of_the_bins_and_which_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wgan")
+    given = GivenColumns(("energy",), torch.zeros(1, 1), torch.tensor([50.0]), torch.tensor([100.0]), [[50.0, 150.0]])
+    real = torch.randn(40, 1)
+    bin_distances(given, real, real, real, torch.linspace(0, 1, 80, dtype=torch.float64)[:, None])
+    assert "condition/energy/0 to 9 lie between 50, 54.9" in caplog.text
+    first = torch.cat([torch.linspace(0, 1, 40), torch.full((40,), 0.05)]).double()[:, None]
+    bin_distances(given, real, real, real, first)  # of the others, all are in one tenth
+    assert "1, 2, 3, 4, 5, 6, 7, 8, 9 left out, with too few real samples" in caplog.text
 
 
 def test_a_column_of_few_values_has_a_bin_for_each() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wgan_cli.commands.mistaken import refuse_no_path_of_data
 from wgan_cli.commands.options import AsJson, a_path, an_output
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
@@ -22,6 +23,7 @@ def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = No
     """Show what a file or folder holds, and its line for a config."""
     from wgan_cli.data.survey import survey
 
+    refuse_no_path_of_data(str(path))
     plot = checked_png(plot)
     found = survey(path, key)
     try:

@@ -52,6 +52,21 @@ def refuse_no_run(name: str) -> None:
         raise BadInputError(f"{name}: holds data, no run; {_line('distance', path, 'OTHER')} compares it with others")
 
 
+def refuse_no_space(name: str) -> None:
+    """Raises `BadInputError` if `name` is a config where the space of a search is meant."""
+    if name in shipped.names() and not expanded(name).exists():
+        keys = f"config: {name}, objective: truth/w1 and space: {{training.n_critic: {{choices: [1, 5]}}}}"
+        raise BadInputError(f"{name}: is a config; a search needs a YAML file with keys such as {keys}")
+
+
+def refuse_no_path_of_data(name: str) -> None:
+    """Raises `BadInputError` if `name` is a kind of data where a file or folder of samples is meant."""
+    from wgan_cli.data import KINDS
+
+    if name in [spec.model_fields["kind"].default for spec in KINDS] and not expanded(name).exists():
+        raise BadInputError(f"{name}: is a kind of data, no file or folder; configs have it as data: {{kind: {name}}}")
+
+
 def _refuse_folder_of_runs(name: str, path: Path) -> None:
     if holds_run(path) or (path / "checkpoints").is_dir() or (path / "metrics.jsonl").is_file():
         return  # a run, or what is left of one

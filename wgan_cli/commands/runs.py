@@ -12,7 +12,7 @@ from wgan_cli.commands.printing import print_json, print_table
 Folder = Annotated[Path, typer.Argument(parser=a_path, help="The folder to search.", metavar="FOLDER")]
 FOLDER = Path("runs")
 """Where `wgan train` begins runs."""
-HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "it/s", "last written (UTC)")
+HEAD = ("run", "iteration", "state", "gap", "W1 estimate", "truth", "floor", "it/s", "last written (UTC)")
 
 
 def runs(folder: Folder = FOLDER, as_json: AsJson = False) -> None:
@@ -36,7 +36,7 @@ def _row(run: Any) -> tuple[str, ...]:
         run.name,
         f"{run.step:,} / {run.iterations:,}",
         run.state,
-        *(_cell(value) for value in (run.gap, run.w1, run.truth, run.iterations_per_second)),
+        *(_cell(value) for value in (run.gap, run.w1, run.truth, run.floor, run.iterations_per_second)),
         run.last_written.removesuffix("+00:00").replace("T", " "),
     )
 

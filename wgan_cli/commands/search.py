@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wgan_cli.commands.mistaken import refuse_no_space
 from wgan_cli.commands.options import Device, a_path, an_output
 from wgan_cli.errors import BadInputError, WganError
 
@@ -39,6 +40,7 @@ def search(
     Of an objective that runs log, the mean of the last three values counts. Trials that are clearly worse than others
     end early. Repeat the line with --resume after a stop; tasks of a job array may share one folder in this way.
     """
+    refuse_no_space(str(space))
     try:
         import optuna  # noqa: F401
     except ImportError as error:

@@ -188,18 +188,28 @@ def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tens
     tenths = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
     for column, name in enumerate(columns.names):
         mine_given, their_given = condition[: 2 * len(real), column].cpu().double().split(len(real))
-        edges = torch.quantile(mine_given, tenths)[1:-1]
+        ends = torch.quantile(mine_given, tenths)
+        edges, left_out = ends[1:-1], list[str]()
         bins, other_bins = (torch.bucketize(given, edges).to(real.device) for given in (mine_given, their_given))
         for number in range(BINS):
             mine, theirs = bins == number, other_bins == number
             if mine.sum() < 2 or theirs.sum() < 2:
+                left_out.append(str(number))
                 continue
             target = real[mine].flatten(1)
             key = f"condition/{name}/{number}"
             figures[f"{key}/samples"] = float(mine.sum())
             distance = partial(exact_w1, f"{key}/w1")
             figures |= beside_floor(distance, fake[mine].flatten(1), target, other[theirs].flatten(1))
+        _tell_of_bins(columns, column, ends, left_out)
     return figures
+
+
+def _tell_of_bins(columns: GivenColumns, column: int, ends: Tensor, left_out: list[str]) -> None:
+    """Logs which values the tenths of a column have, in the user's units, and which have too few samples."""
+    shown = ", ".join(f"{value:.4g}" for value in (ends * columns.scale[column] + columns.shift[column]).tolist())
+    missing = f"; {', '.join(left_out)} left out, with too few real samples" if left_out else ""
+    log.info("condition/%s/0 to %d lie between %s%s", columns.names[column], BINS - 1, shown, missing)
 
 
 def _moments(samples: Tensor) -> Figures:

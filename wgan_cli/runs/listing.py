@@ -38,6 +38,8 @@ class RunSummary:
     """The critic's W1 estimate."""
     truth: float | None
     """The newest `truth/w1`, which runs of images log only with a grid."""
+    floor: float | None
+    """The newest `truth/w1_floor`: the truth of a perfect generator."""
     iterations_per_second: float | None
     last_written: str
     """UTC, ISO 8601."""
@@ -114,6 +116,10 @@ def _summary(path: Path, name: str) -> RunSummary:
     config = load_config(str(path / "config.yaml"))
     lines = read_metrics(path) if (path / "metrics.jsonl").exists() else []
     last: dict[str, Any] = lines[-1] if lines else {}
+
+    def newest(figure: str) -> float | None:
+        return next((line[figure] for line in reversed(lines) if figure in line), None)
+
     status = read_status(path)
     step = max(int(last.get("step", 0)), int(status.get("step", 0)))
     written = max(_modified(path / name) for name in ("config.yaml", "status.json", "metrics.jsonl", "samples"))
@@ -125,7 +131,8 @@ def _summary(path: Path, name: str) -> RunSummary:
         state=_state(status.get("state"), step, config, time.time() - written, speed),
         gap=last.get("critic/gap"),
         w1=last.get("critic/w1"),
-        truth=next((line["truth/w1"] for line in reversed(lines) if "truth/w1" in line), None),
+        truth=newest("truth/w1"),
+        floor=newest("truth/w1_floor"),
         iterations_per_second=speed,
         last_written=datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
     )
