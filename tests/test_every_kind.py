@@ -71,6 +71,8 @@ def write_data(root: Path, patch: pytest.MonkeyPatch) -> None:
     np.save(root / "series.npy", rng.normal(size=(40, 2, 8)).astype(np.float32))
     np.save(root / "fields.npy", rng.normal(size=(40, 8, 12, 2)))  # channels last
     np.save(root / "volumes.npy", rng.integers(0, 2, (40, 1, 4, 4, 4)).astype(bool))
+    grey = rng.integers(0, 256, (40, 8, 12), dtype=np.uint8)
+    np.savez(root / "grey.npz", samples=grey, labels=np.array(["cat", "dog"])[np.arange(40) % 2])
     write_folder(root / "pictures", 40, ("red", "green", "blue"))
     write_made_up_mnist(root)
     checksums = made_up_checksums(root)
@@ -95,6 +97,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "series": ("data={kind: arrays, path: ROOT/series.npy, scale: none}", *MLP),
     "fields": ("data={kind: arrays, path: ROOT/fields.npy, channels: last}", *CONV),
     "fields, streamed": ("data={kind: arrays, path: ROOT/fields.npy, channels: last, resident: false}", *CONV),
+    "grey fields by class": (
+        *("data={kind: arrays, path: ROOT/grey.npz, channels: none, labels: labels, scale: minmax}", LABELS, *CONV),
+    ),
+    "wide rows as series": ("data={kind: arrays, path: ROOT/table.csv, channels: none}", *MLP),
     "volumes, streamed": ("data={kind: arrays, path: ROOT/volumes.npy, resident: false}", *MLP),
     "images": ("data={kind: images, path: ROOT/pictures, size: 8, heldout: 0.3}", *CONV),
     "images, streamed": ("data={kind: images, path: ROOT/pictures, size: 8, resident: false}", *MLP),

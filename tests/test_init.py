@@ -98,7 +98,7 @@ def test_classes_and_layouts_that_may_surprise_are_told(wgan: Wgan) -> None:
     write_folder(Path("pictures"), 12, COLOURS)
     assert "\n# condition: {kind: labels}  # learns classes" in wgan("init", "--data", "pictures", "--out", "-").out
     np.save("grey.npy", np.zeros((9, 28, 28)))
-    assert "read as 28 channels of 28 steps" in wgan("init", "--data", "grey.npy", "--out", "-").out
+    assert "read as a series, 28 channels of 28 steps" in wgan("init", "--data", "grey.npy", "--out", "-").out
 
 
 def test_a_file_is_replaced_only_by_force(wgan: Wgan) -> None:

@@ -91,6 +91,9 @@ def test_each_format_gives_the_same_samples(tmp_path: Path, ending: str) -> None
         ((4, 6, 2), "last", (2, 4, 6), "fields"),
         ((2, 3, 4, 5), "first", (2, 3, 4, 5), "volumes"),
         ((3, 4, 5, 2), "last", (2, 3, 4, 5), "volumes"),
+        ((9,), "none", (1, 9), "series"),
+        ((4, 6), "none", (1, 4, 6), "fields"),
+        ((2, 3, 4), "none", (1, 2, 3, 4), "volumes"),
         ((64, 2, 2), "first", (64, 2, 2), "fields"),
     ],
 )
@@ -263,6 +266,7 @@ def test_columns_can_be_named_by_hand(tmp_path: Path) -> None:
     ("values", "fields", "message"),
     [
         (np.zeros((9, 2, 2, 2, 2, 2)), {}, "its samples have 5 dimensions; 1 to 4 are possible"),
+        (np.zeros((9, 2, 2, 2, 2)), {"channels": "none"}, "its samples have 5 dimensions; 1 to 4 are possible"),
         (np.zeros((9, 3)), {"channels": "last"}, "channels: last has no meaning for"),
         (np.zeros((3, 2)), {}, "holds 3 samples; 2 to train on and 2 held-out ones need 4"),
     ],

@@ -38,8 +38,11 @@ def test_unscaled_is_the_scalings_own(dtype: str, name: ScaleName, shape: tuple[
     found = Unscaled(scaling, shape)(samples).numpy()
     assert found.dtype == expected.dtype == np.dtype(dtype)
     assert np.array_equal(found, expected)
-    last = Unscaled(scaling, shape, channels_last=True)(samples).numpy()
+    last = Unscaled(scaling, shape, "last")(samples).numpy()
     assert np.array_equal(last, np.moveaxis(expected, 1, -1))
+    one = Scaling(scaling.shift[:1], scaling.scale[:1], scaling.whole[:1], scaling.dtype)
+    alone = Unscaled(one, (1, *shape[1:]), "none")(samples[:, :1]).numpy()
+    assert np.array_equal(alone, one.unscaled(samples[:, :1])[:, 0])
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "int32"])

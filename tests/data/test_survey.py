@@ -253,9 +253,35 @@ def test_pictures_that_a_run_would_refuse_are_told(wgan: Wgan) -> None:
 
 def test_data_and_init_warn_of_the_same(wgan: Wgan) -> None:
     np.save("grey.npy", np.zeros((9, 16, 16), np.uint8))
-    told = "wgan: grey.npy: a sample is read as a series, 16 channels of 16 steps; save grey images as (N, 1, H, W)\n"
-    assert wgan("data", "grey.npy").err == told
-    assert told in wgan("init", "--data", "grey.npy").err
+    np.save("square.npy", np.zeros((9, 16, 16)))
+    np.save("wide.npy", np.zeros((9, 64)))
+    series, image = "channels: first reads it as a series", "channels: none reads it as a grey image"
+    for name, told in (
+        ("grey.npy", f"a sample is read as a grey image of 16 x 16; {series}"),
+        ("square.npy", f"a sample is read as a series, 16 channels of 16 steps; {image}"),
+        ("wide.npy", "a sample is read as 64 columns of a table; channels: none reads it as a series"),
+    ):
+        assert wgan("data", name).err == f"wgan: {name}: {told}\n"
+        assert f"wgan: {name}: {told}\n" in wgan("init", "--data", name, "--force").err
+        assert f"\n# {told}\n" in Path("config.yaml").read_text()
+    np.save("series.npy", np.zeros((9, 2, 64)))
+    assert wgan("data", "series.npy").err == ""
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "line"),
+    [
+        ((9, 16, 16), np.uint8, "channels: none, scale: minmax"),
+        ((9, 16, 16, 3), np.uint8, "channels: last, scale: minmax"),
+        ((9, 1, 16, 16), np.uint8, "scale: minmax"),
+        ((9, 16, 12, 3), np.float32, "channels: last"),
+    ],
+)
+def test_data_and_init_write_the_same_line(wgan: Wgan, shape: tuple[int, ...], dtype: type, line: str) -> None:
+    np.save("x.npy", np.random.default_rng(0).integers(0, 99, shape).astype(dtype))
+    written = f"data: {{kind: arrays, path: x.npy, {line}}}\n"
+    assert wgan("data", "x.npy").out.endswith(written)
+    assert written in wgan("init", "--data", "x.npy", "--out", "-").out
 
 
 def test_too_few_samples_are_told_before_a_run_refuses_them(wgan: Wgan) -> None:

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from wgan_cli.config import shipped
 from wgan_cli.config.run_config import RunConfig
-from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.heldout import split
 from wgan_cli.data.survey import Survey
 
@@ -41,12 +40,11 @@ def for_data(found: Survey, name: str) -> str:
 
     Raises `BadInputError` if no run could read it.
     """
-    line, notes = _data_line(found)
-    spec = found.spec.model_copy(update=_layout(found)).resolved()
+    spec = found.spec.resolved()
     shape, count = spec.sample_shape, found.facts["samples"]
     train, _ = split(count, 0.1, name)
     recipe = RECIPES[len(shape)]
-    blocks = _blocks(shipped.read(recipe)) | {"data": line}
+    blocks = _blocks(shipped.read(recipe)) | {"data": found.yaml_lines()}
     blocks["generator"], blocks["critic"] = _networks(shape)
     if len(shape) == 1 and shape[0] > 16:
         blocks["latent"] = "latent: {dim: 64}"
@@ -58,7 +56,7 @@ def for_data(found: Survey, name: str) -> str:
         blocks = _after(
             "data", blocks, "condition", "# condition: {kind: labels}  # learns classes, for wgan sample --class"
         )
-    return _written([*about, *notes], blocks)
+    return _written([*about, *found.notes()], blocks)
 
 
 def _after(name: str, blocks: Mapping[str, str], added: str, block: str) -> dict[str, str]:
@@ -66,28 +64,6 @@ def _after(name: str, blocks: Mapping[str, str], added: str, block: str) -> dict
     items = list(blocks.items())
     place = [key for key, _ in items].index(name) + 1
     return dict([*items[:place], (added, block), *items[place:]])
-
-
-def _layout(found: Survey) -> dict[str, Any]:
-    """The fields that say how an array is meant, where its shape and type leave little doubt."""
-    if not isinstance(found.spec, Arrays):
-        return {}
-    shape, fields = found.facts["shape"], {}
-    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4):
-        fields["channels"] = "last"
-    if len(shape) > 1 and found.facts["type"] == "uint8":
-        fields["scale"] = "minmax"
-    return fields
-
-
-def _data_line(found: Survey) -> tuple[str, list[str]]:
-    """The `data:` line, and what to know of it."""
-    fields, notes = _layout(found), []
-    line = Survey(found.facts, found.spec.model_copy(update=fields)).yaml_lines()
-    if isinstance(found.spec, Arrays) and len(found.facts["shape"]) == 2:
-        channels, steps = found.facts["shape"]
-        notes.append(f"A sample is read as {channels} channels of {steps} steps. Save grey images as (N, 1, H, W)")
-    return line, notes
 
 
 def _networks(shape: Shape) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from wgan_cli.data.scaling import check_finite
 from wgan_cli.errors import BadInputError, WganError
 
 Array = NDArray[Any]
+Layout = Literal["first", "last", "none"]
+"""Where the channels of a sample are; `none`: it has one, without an axis of its own."""
 CHUNK = 1 << 24
 """Values that are read at once."""
 
@@ -27,12 +29,12 @@ class SampleFiles:
     opened: tuple[SampleFile, ...]
     stamps: tuple[tuple[int, ...], ...]
     """Of each file what changes when it does."""
-    channels: Literal["first", "last"]
+    channels: Layout
     names: tuple[str, ...] | None
 
     @staticmethod
     def open(
-        paths: Sequence[Path], key: str | None, channels: Literal["first", "last"], like: "SampleFiles | None" = None
+        paths: Sequence[Path], key: str | None, channels: Layout, like: "SampleFiles | None" = None
     ) -> "SampleFiles":
         """The files at `paths`, with samples as those of `like`: of one shape, and with columns in one order."""
         stamps = tuple(map(_stamp, paths))
@@ -118,7 +120,7 @@ class SampleFiles:
                 raise WganError(f"{one.path}: has changed while the run trained on it; the last checkpoint is kept")
 
     def _channels_first(self, values: Array) -> Array:
-        if values.ndim == 1:
+        if values.ndim == 1 or self.channels == "none":
             return values[:, None]
         return np.moveaxis(values, -1, 1) if self.channels == "last" and values.ndim > 2 else values
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from wgan_cli.data.array_files import CHUNK, SampleFiles
+from wgan_cli.data.array_files import CHUNK, Layout, SampleFiles
 from wgan_cli.data.array_labels import class_names, has_labels, labels_of, numbered
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.decoders import Unscaled
@@ -44,8 +44,8 @@ class Arrays(DataSpec):
     """The array of an .npz file; absent: `samples`, or the only one."""
     labels: str | None = None
     """The classes: another array of the .npz file, with a whole number or text a sample, or a .npy file of them."""
-    channels: Literal["first", "last"] = "first"
-    """Where a sample's channels are: (C, H, W) or (H, W, C)."""
+    channels: Layout = "first"
+    """Where a sample's channels are: (C, H, W) or (H, W, C); `none`: there is one, as in grey images (H, W)."""
     scale: ScaleName = "standardise"
     """By column or channel, undone when sampling: to mean 0 and spread 1, to [-1, 1] (`minmax`), or not at all."""
     heldout: Heldout = 0.1
@@ -69,7 +69,7 @@ class Arrays(DataSpec):
         if not self.paths:
             raise BadInputError("path: must name a file, or several")
         if self.sample is not None and (self.labels is None or self.classes is not None):
-            check_dimensions(self.sample, self.paths[0])
+            check_dimensions(_with_channel(self.sample, self.channels), self.paths[0])
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now
         if self.classes is not None and self.labels is None:
             raise BadInputError("classes: need labels, the array that has the class of each sample")
@@ -77,7 +77,7 @@ class Arrays(DataSpec):
             raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
         files = self._open(self.paths)
         sample = files.sample
-        check_dimensions(sample, self.paths[0])
+        check_dimensions(_with_channel(sample, self.channels), self.paths[0])
         if len(sample) == 1 and self.channels == "last":
             raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
         if self.columns is not None and (len(self.columns),) != sample:
@@ -98,9 +98,9 @@ class Arrays(DataSpec):
     @property
     def sample_shape(self) -> tuple[int, ...]:
         assert self.sample is not None, "resolved() comes first"
-        if self._puts_channels_last:
+        if self._layout == "last":
             return (self.sample[-1], *self.sample[:-1])
-        return self.sample
+        return _with_channel(self.sample, self.channels)
 
     @property
     def is_bounded(self) -> bool:
@@ -108,7 +108,7 @@ class Arrays(DataSpec):
 
     @property
     def value_names(self) -> tuple[str, ...] | None:
-        return self.columns
+        return self.columns if len(self.sample_shape) == 1 else None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -116,7 +116,9 @@ class Arrays(DataSpec):
 
     def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
         values = Scaling.from_state(state["scaling"]).unscaled(samples)
-        return np.moveaxis(values, 1, -1) if self._puts_channels_last else values
+        if self._layout == "none":
+            return values[:, 0]
+        return np.moveaxis(values, 1, -1) if self._layout == "last" else values
 
     def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
         columns = super().decoded_columns(samples, state)
@@ -128,12 +130,13 @@ class Arrays(DataSpec):
         return [typed(values, np.dtype(name)) for values, name in zip(columns, types, strict=True)]
 
     def decoder(self, state: Mapping[str, Any]) -> nn.Module:
-        return Unscaled(Scaling.from_state(state["scaling"]), self.sample_shape, channels_last=self._puts_channels_last)
+        return Unscaled(Scaling.from_state(state["scaling"]), self.sample_shape, self._layout)
 
     @property
-    def _puts_channels_last(self) -> bool:
+    def _layout(self) -> Layout:
+        """That of samples; plain values have no channels."""
         assert self.sample is not None, "resolved() comes first"
-        return self.channels == "last" and len(self.sample) > 1
+        return "first" if self.channels == "last" and len(self.sample) == 1 else self.channels
 
     def load(self, device: torch.device) -> Dataset:
         files = self._open(self.paths)
@@ -188,6 +191,10 @@ class Arrays(DataSpec):
         for i in np.flatnonzero(scaling.scale == 0)[:10]:
             name = self.columns[i] if self.columns else str(i + 1)
             log.warning("data.path: column or channel %s is constant; every sample gets %g", name, scaling.shift[i])
+
+
+def _with_channel(sample: tuple[int, ...], channels: Layout) -> tuple[int, ...]:
+    return (1, *sample) if channels == "none" else sample
 
 
 def check_dimensions(sample: Sequence[int], path: str | Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wgan_cli.data.array_files import Layout
 from wgan_cli.data.pixels import as_bytes
 from wgan_cli.data.scaling import Scaling
 
@@ -34,18 +35,20 @@ class Unscaled(nn.Module):
     scale: Tensor
     whole: Tensor
 
-    def __init__(self, scaling: Scaling, shape: Sequence[int], *, channels_last: bool = False) -> None:
+    def __init__(self, scaling: Scaling, shape: Sequence[int], channels: Layout = "first") -> None:
         super().__init__()
         for name in ("shift", "scale", "whole"):
             numbers = torch.from_numpy(np.asarray(getattr(scaling, name)))
             self.register_buffer(name, numbers.reshape(1, -1, *[1] * (len(shape) - 1)))
         self.number_type: torch.dtype = getattr(torch, scaling.dtype, torch.float64)
-        self.channels_last = channels_last
+        self.channels = channels
 
     def forward(self, samples: Tensor) -> Tensor:
         values = samples.double() * self.scale + self.shift
         values = self._typed(torch.where(self.whole, values.round(), values))
-        return values.movedim(1, -1) if self.channels_last else values
+        if self.channels == "none":
+            return values.squeeze(1)
+        return values.movedim(1, -1) if self.channels == "last" else values
 
     def _typed(self, values: Tensor) -> Tensor:
         if self.number_type == torch.bool:

@@ -23,6 +23,8 @@ from wgan_cli.paths import ending
 
 MOST_COLUMNS = 20
 """Columns of a wider table are not listed one by one."""
+SMALLEST_IMAGE = 8
+"""The side of a grey image; bytes of fewer rows are taken for a series."""
 SIDES = (28, 32, 64, 128)
 """Sizes of pictures that the shipped networks fit."""
 
@@ -47,9 +49,19 @@ class Survey:
         if facts.get("missing"):
             yield f"{where}: values are missing ({facts['missing']}), which no run takes; fill or remove them"
         shape = facts.get("shape", [])
-        if len(shape) == 2 and shape[0] == shape[1]:
+        if not (len(shape) == 2 and shape[0] != shape[1] and getattr(self.spec, "channels", None) == "first"):
+            yield from (f"{where}: {note}" for note in self.notes())  # other series are seldom images
+
+    def notes(self) -> Iterator[str]:
+        """How samples are read, where another reading is as probable."""
+        shape, layout = self.facts.get("shape", []), getattr(self.spec, "channels", None)
+        if layout == "first" and len(shape) == 2:
             series = f"{shape[0]} channels of {shape[1]} steps"
-            yield f"{where}: a sample is read as a series, {series}; save grey images as (N, 1, H, W)"
+            yield f"a sample is read as a series, {series}; channels: none reads it as a grey image"
+        if layout == "none":
+            yield f"a sample is read as a grey image of {shape[0]} x {shape[1]}; channels: first reads it as a series"
+        if len(shape) == 1 and shape[0] > MOST_COLUMNS and not self.facts.get("column names"):
+            yield f"a sample is read as {shape[0]} columns of a table; channels: none reads it as a series"
 
     def yaml_lines(self) -> str:
         """The `data:` line of a config."""
@@ -92,13 +104,26 @@ def _survey_array(path: Path, key: str | None) -> Survey:
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
     elif file.names is not None:
         facts["column names"] = list(file.names)
-    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names)
+    layout = _layout(sample, values.dtype)
+    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names, **layout)
     labels = usual_labels(path, key, len(values))
     if labels is None:
         return Survey(facts, spec)
     values, counts = np.unique(read_labels(path, labels), return_counts=True)
     facts["classes"] = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
     return Survey(facts, spec.model_copy(update={"labels": labels, "classes": tuple(facts["classes"])}))
+
+
+def _layout(sample: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The fields that say how an array is meant, where its shape and type leave little doubt: bytes are images."""
+    fields: dict[str, Any] = {}
+    if len(sample) == 3 and sample[-1] in (1, 3, 4) and sample[0] not in (1, 3, 4):
+        fields["channels"] = "last"
+    if len(sample) == 2 and dtype == np.uint8 and min(sample) >= SMALLEST_IMAGE:
+        fields["channels"] = "none"
+    if len(sample) > 1 and dtype == np.uint8:
+        fields["scale"] = "minmax"
+    return fields
 
 
 def _range(values: Array) -> tuple[float, float, int]:

@@ -50,6 +50,8 @@ class Scene:
     def channels_first(self, values: Array) -> Array:
         """Decoded samples (N, C, ...), whichever layout the user's have."""
         wanted = self.data.sample_shape
+        if values.ndim == len(wanted):  # one channel, without an axis of its own
+            return values[:, None]
         return values if values.shape[1:] == wanted else np.moveaxis(values, -1, 1)
 
     def name(self, column: int) -> str:
