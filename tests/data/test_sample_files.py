@@ -73,6 +73,22 @@ def test_types_that_torch_lacks_are_read(tmp_path: Path, dtype: Any) -> None:
     assert samples.numpy().dtype == native
 
 
+@pytest.mark.parametrize("header", ["", "x y", "x, y"])
+def test_blanks_separate_numbers_as_numpy_writes_them(tmp_path: Path, header: str) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 2))
+    np.savetxt(tmp_path / "x.csv", values, header=header)
+    found = open_samples(tmp_path / "x.csv")
+    assert np.array_equal(found.values, values)
+    assert found.names == (("x", "y") if header else None)
+    (tmp_path / "y.csv").write_text("  1  2.5 \n\n 3   4e-1\n")
+    assert np.array_equal(open_samples(tmp_path / "y.csv").values, [[1, 2.5], [3, 0.4]])
+    (tmp_path / "z.csv").write_text("x y\n1 2\n3 a\n")
+    with pytest.raises(BadInputError, match=r"line 3, column 2 \(y\) holds 'a', which is no number"):
+        open_samples(tmp_path / "z.csv")
+    (tmp_path / "one.csv").write_text("energy (GeV)\n1\n2\n")
+    assert open_samples(tmp_path / "one.csv").names == ("energy (GeV)",)
+
+
 def test_a_csv_needs_no_header(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n\n3,4\n")
     assert open_samples(tmp_path / "x.csv").tensor().tolist() == [[1, 2], [3, 4]]

@@ -77,7 +77,7 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
     """The samples of a file, one a row.
 
     `.npy`; `.npz` (the array `key`, else `samples`, else the only one); `.pt` (a tensor); `.csv` (numbers, separated
-    by commas, semicolons or tabs, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
+    by commas, semicolons, tabs or blanks, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
     `BadInputError` for anything else.
     """
     kind = ending(path)
@@ -150,18 +150,28 @@ def _tell(path: Path, what: str) -> None:
 def _read_csv(path: Path, _: str | None) -> SampleFile:
     """Numbers in float64."""
     with path.open(newline="", encoding="utf-8-sig") as file:  # "-sig" skips a byte-order mark
-        start = next((line for line in file if line.strip()), "")
+        lines = (line for line in file if line.strip())
+        start, second = next(lines, ""), next(lines, "")
         is_comment = start.startswith("# ")  # as numpy.savetxt marks a header
         start = start.removeprefix("# ")
         separator = max(",;\t", key=re.sub('"[^"]*"', "", start).count)
         first = next(csv.reader([start], delimiter=separator), [])
+        if _has_blanks(second or start):
+            separator, first = " ", first if len(first) > 1 else start.split()
         has_header = is_comment or (bool(first) and not any(map(_is_number, first)))
-        if not has_header:
-            file.seek(0)
-        else:
+        file.seek(0)
+        if has_header:
+            next(line for line in file if line.strip())
             _tell(path, f"its first line is taken as a header: {', '.join(first)[:200]}")
         try:
-            values = np.loadtxt(file, delimiter=separator, quotechar='"', ndmin=2, comments=None, dtype=np.float64)
+            values = np.loadtxt(
+                file,
+                delimiter=None if separator == " " else separator,
+                quotechar='"',
+                ndmin=2,
+                comments=None,
+                dtype=np.float64,
+            )
         except ValueError as error:
             raise ValueError(_first_bad_cell(path, separator, has_header) or str(error)) from error
     if not values.size:
@@ -177,6 +187,12 @@ def _read_csv(path: Path, _: str | None) -> SampleFile:
         _tell(path, "its first column, which has no name and counts the rows from 0, is an index and left out")
         names, values = names[1:], values[:, 1:]
     return SampleFile(path, values, names)
+
+
+def _has_blanks(line: str) -> bool:
+    """Whether a line is of several numbers between blanks, as numpy.savetxt writes them."""
+    cells = line.split()
+    return len(cells) > 1 and "\t" not in line and all(map(_is_number, cells))
 
 
 def _is_number(cell: str) -> bool:
@@ -198,7 +214,7 @@ def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
     """Where and why a CSV file can't be read: the first cell without a number, or a row of another length."""
     csv.field_size_limit(1 << 30)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=separator)
+        reader = csv.reader(file, delimiter=separator, skipinitialspace=separator == " ")
         rows, width = filter(None, reader), None
         names = next(rows, []) if has_header else []
         for row in rows:
