@@ -28,6 +28,7 @@ from wgan_cli.plots.curves import curves_figure
 from wgan_cli.plots.style import save
 from wgan_cli.runs.checkpoints import checkpoints, read_checkpoint
 from wgan_cli.runs.curves import read_curves
+from wgan_cli.search.space import FAMILIES
 from wgan_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -173,6 +174,8 @@ def test_a_run_goes_on_to_the_bit_samples_evaluates_and_plots(case: str, root: P
     assert figures["truth/w1"] > 0
     assert figures["truth/w1_floor"] > 0
     assert all(np.isfinite(value) for value in figures.values())
+    named = {name.partition("/")[0] for line in [*metrics(run), figures] for name in line if "/" in name}
+    assert named <= set(FAMILIES)
     assert ("condition/accuracy" in figures) == (LABELS in CASES[case])
     assert ("modes/covered" in figures) == (config.data.kind in ("points", "stacked_mnist"))
 

@@ -50,6 +50,11 @@ def test_a_choice_may_be_a_mapping(tmp_path: Path) -> None:
         ("objective: truth/w1", "objective: w1", r"space\.yaml:3: objective: "),
         (
             "objective: truth/w1",
+            "objective: thruth/w1",
+            r"space\.yaml:3: objective: thruth/w1 is no figure; did you mean truth/\.\.\.\? Their names begin with acc",
+        ),
+        (
+            "objective: truth/w1",
             "objective: truth/w1\ndirection: up",
             r"space\.yaml:4: direction: must be 'minimise' or 'maximise'",
         ),

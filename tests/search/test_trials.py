@@ -129,10 +129,10 @@ def test_an_objective_that_is_not_logged_is_evaluated(tmp_path: Path, monkeypatc
 
 def test_an_objective_that_no_run_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials_room, "EVALUATED", 50)
-    with pytest.raises(
-        BadInputError, match=r"objective: truth/wone is no figure .*did you mean truth/w[12]\? They have "
-    ):
+    message = r"objective: truth/wone is no figure .*did you mean truth/w[12]\? They have .*/trial-0000 is kept"
+    with pytest.raises(WganError, match=message) as caught:
         tried(begun(tmp_path, ("objective: truth/w1", "objective: truth/wone")))
+    assert caught.value.exit_code == ExitCode.RUN_FAILED  # not 2: something was written
 
 
 def test_a_trial_that_diverges_is_pruned_and_one_too_large_has_failed(

@@ -17,6 +17,11 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.spec import Spec
 
 KeyPath = tuple[str, ...]
+FAMILIES = (
+    *("accuracy", "class_share", "condition", "critic", "fidelity", "frechet", "generator", "memorisation", "modes"),
+    *("samples", "speed", "truth"),
+)
+"""How the names of figures begin. Which ones a run has depends on its data, and is known once a trial has ended."""
 
 
 class SearchSpec(Spec):
@@ -99,7 +104,7 @@ def read_space(path: Path) -> Space:
     document = read_document(path)
     spec = checked_spec(document, SearchSpec)
     leaves = list(_leaves(document.tree["space"], ("space",), ()))
-    raise_faults(document, _faults(leaves))
+    raise_faults(document, [*_objective_faults(spec), *_faults(leaves)])
     varied = {key: _parsed(value) for _, key, value in leaves if _is_varied(value)}
     fixed = {key: value for _, key, value in leaves if not _is_varied(value)}
     places = {key: document.places[written] for written, key, _ in leaves}
@@ -130,6 +135,14 @@ def _parsed(value: Mapping[str, Any]) -> Range | Choices:
     if "choices" in value:
         return Choices(tuple(value["choices"]))
     return Range(value["low"], value["high"], value.get("log", False))
+
+
+def _objective_faults(spec: SearchSpec) -> Iterator[tuple[KeyPath, str]]:
+    family = spec.objective.partition("/")[0]
+    if family not in FAMILIES:
+        near = difflib.get_close_matches(family, FAMILIES, n=1)
+        hint = f"did you mean {near[0]}/...? " if near else ""
+        yield ("objective",), f"{spec.objective} is no figure; {hint}Their names begin with {', '.join(FAMILIES)}"
 
 
 def _faults(leaves: list[Leaf]) -> Iterator[tuple[KeyPath, str]]:

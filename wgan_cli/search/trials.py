@@ -122,7 +122,8 @@ def _objective(run: Path, name: str, device: torch.device) -> tuple[float, str]:
     known = sorted(each for each in names if "/" in each and not each.endswith(("_ci_low", "_ci_high", "_floor")))
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadInputError(f"objective: {name} is no figure of these runs; {hint}They have {', '.join(known)}")
+    told = f"objective: {name} is no figure of these runs; {hint}They have {', '.join(known)}"
+    raise WganError(f"{told}. {run} is kept; search with another objective in another folder")
 
 
 @contextmanager
