@@ -163,7 +163,7 @@ def test_what_a_graph_holds_stays_in_its_place(network: str, strategy: str, made
         with Gathers() as gather:
             trainer.iterate()
         gathers.append(gather.places)
-        rates.add(trainer.optimizers["critic"].param_groups[0]["lr"].item())
+        rates.add(trainer.optimizers["generator"].param_groups[0]["lr"].item())
     assert places(trainer) == before
     assert gathers == [gathers[0]] * 7  # images and the drawn indices
     assert bool(gathers[0]) == (network == "conv")

@@ -147,8 +147,12 @@ def test_a_signal_stops_a_run_after_its_iteration_and_saves_it(
 def test_a_ctrl_c_after_the_last_iteration_is_for_the_caller(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run is finished, but a notebook's cell may have more to do."""
     monkeypatch.setattr("wgan_cli.training.loop.summary", lambda *_: [os.kill(os.getpid(), signal.SIGINT)])
-    with pytest.raises(KeyboardInterrupt):
-        train_run(quick(iterations=7), CPU, out=run, name="x", resume=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_run(quick(iterations=7), CPU, out=run, name="x", resume=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert read_status(run)["state"] == "finished"
 
 

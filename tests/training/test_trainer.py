@@ -56,7 +56,7 @@ def test_a_longer_run_takes_the_decay_of_its_new_length() -> None:
     iterate(short, 6)
     long.load_state_dict(short.state_dict())
     assert long.step == 6
-    assert [group["lr"] for group in long.optimizers["critic"].param_groups] == pytest.approx([1e-3 * 0.5])
+    assert [group["lr"] for group in long.optimizers["generator"].param_groups] == pytest.approx([1e-3 * 0.5])
 
 
 def test_a_state_of_another_device_is_refused() -> None:
