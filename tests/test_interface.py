@@ -92,7 +92,8 @@ def test_samples_of_a_table_are_asked_for_by_their_given_values(tmp_path: Path) 
 
 def test_without_conditions_none_can_be_asked_for(trained: Path) -> None:
     run = wgan_package.load_run(trained, device="cpu")
-    assert torch.equal(run.sample(3), run.sample(range(3)))
+    for three in (3, np.int64(3), [0, 1, 2], np.arange(3), torch.arange(3)):
+        assert torch.equal(run.sample(three), run.sample(range(3)))
     with pytest.raises(wgan_package.BadInputError, match="trained without conditions; 'cat' can't be asked for"):
         run.sample(3, "cat")
 

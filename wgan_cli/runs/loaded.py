@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -122,8 +123,8 @@ class LoadedRun:
 
 def _checked(seeds: Sequence[int] | int) -> Sequence[int]:
     """Seeds one by one. Raises `BadInputError` for what are none."""
-    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 0:
-        return range(seeds)
+    if isinstance(seeds, int | np.integer) and not isinstance(seeds, bool) and seeds >= 0:
+        return range(int(seeds))
     try:
         numbers = [operator.index(seed) for seed in seeds]  # type: ignore[union-attr]
     except TypeError:
