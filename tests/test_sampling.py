@@ -12,7 +12,7 @@ from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.runs.loaded import LoadedRun
-from wgan_cli.sampling import check_out, write
+from wgan_cli.sampling import Drawn, check_out, write
 
 IMAGES = torch.linspace(-1, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 28, 28)
 NAMES = ["seed000003", "seed000004", "seed000009", "seed000010"]
@@ -27,7 +27,7 @@ def untrained(name: str) -> LoadedRun:
 
 def test_plain_values_as_an_array(tmp_path: Path) -> None:
     samples = torch.randn(7, 1)
-    write(samples, [str(i) for i in range(7)], tmp_path / "s.npz", untrained("normal_gp"))
+    write(Drawn(samples, [str(i) for i in range(7)]), tmp_path / "s.npz", untrained("normal_gp"))
     with np.load(tmp_path / "s.npz") as file:
         assert file["samples"].dtype == np.float32
         assert file["samples"].tolist() == samples.tolist()
@@ -48,15 +48,15 @@ def test_each_column_of_a_table_keeps_its_type(tmp_path: Path) -> None:
         data_state=state,
     )
     samples = 3 * torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
-    write(samples, [""] * 50, tmp_path / "new.parquet", loaded)
+    write(Drawn(samples, [""] * 50), tmp_path / "new.parquet", loaded)
     table = parquet.read_table(tmp_path / "new.parquet")
     assert {name: table[name].to_numpy().dtype.name for name in table.column_names} == {name: name for name in types}
     assert table["uint8"].to_numpy().max() < 128  # below 0 it ends at 0, not at 255
     assert set(table["bool"].to_pylist()) == {False, True}
-    write(samples, [""] * 50, tmp_path / "new.csv", loaded)
+    write(Drawn(samples, [""] * 50), tmp_path / "new.csv", loaded)
     assert open_samples(tmp_path / "new.csv").values[:, 2].astype(np.float32).tolist() == table["float32"].to_pylist()
     older = replace(loaded, data_state={name: value for name, value in state.items() if name != "types"})
-    write(samples, [""] * 50, tmp_path / "old.parquet", older)
+    write(Drawn(samples, [""] * 50), tmp_path / "old.parquet", older)
     assert set(map(str, parquet.read_table(tmp_path / "old.parquet").schema.types)) == {"double"}
 
 
@@ -73,24 +73,24 @@ def test_whole_columns_of_a_csv_are_whole_where_they_can_be(tmp_path: Path, file
     config = load_config("normal_gp").model_copy(update={"data": spec})
     loaded = replace(untrained("normal_gp"), config=config, data_state=state)
     samples = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    write(samples, [""] * 50, tmp_path / "new.parquet", loaded)
+    write(Drawn(samples, [""] * 50), tmp_path / "new.parquet", loaded)
     found = parquet.read_table(tmp_path / "new.parquet")
     assert list(map(str, found.schema.types)) == ["int64", "double", "double"]
-    write(samples, [""] * 50, tmp_path / "new.csv", loaded)
+    write(Drawn(samples, [""] * 50), tmp_path / "new.csv", loaded)
     values = open_samples(tmp_path / "new.csv").values
     assert np.array_equal(values[:, 1], found["huge"].to_numpy())
     assert np.unique(values[:, 1]).size == 50
 
 
 def test_plain_values_as_a_picture(tmp_path: Path) -> None:
-    write(torch.randn(7, 1), [""] * 7, tmp_path / "s.png", untrained("normal_gp"))
+    write(Drawn(torch.randn(7, 1), [""] * 7), tmp_path / "s.png", untrained("normal_gp"))
     assert Image.open(tmp_path / "s.png").size == (600, 400)
 
 
 def test_images_as_array_grid_and_folder(tmp_path: Path) -> None:
     loaded = untrained("mnist_gp")
     for out in ("s.npz", "s.png", "folder"):
-        write(IMAGES, NAMES, tmp_path / out, loaded)
+        write(Drawn(IMAGES, NAMES), tmp_path / out, loaded)
     with np.load(tmp_path / "s.npz") as file:
         assert file["samples"].shape == (4, 28, 28, 1)
         assert file["samples"].dtype == np.uint8
@@ -103,7 +103,7 @@ def test_images_as_array_grid_and_folder(tmp_path: Path) -> None:
 def test_a_folder_keeps_its_other_files(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine").write_text("mine")
-    write(IMAGES, NAMES, tmp_path / "folder", untrained("mnist_gp"))
+    write(Drawn(IMAGES, NAMES), tmp_path / "folder", untrained("mnist_gp"))
     assert len(os.listdir(tmp_path / "folder")) == 5
     assert (tmp_path / "folder" / "mine").read_text() == "mine"
 
@@ -136,5 +136,5 @@ def test_a_failed_write_is_one_error_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WganError, match=rf"--out .*{out}: can't be written \(No space left"):
-        write(IMAGES, NAMES, tmp_path / out, untrained("mnist_gp"))
+        write(Drawn(IMAGES, NAMES), tmp_path / out, untrained("mnist_gp"))
     assert os.listdir(tmp_path) == []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wgan_cli.conditions import Classes, GivenColumns
 from wgan_cli.data.pixels import Array, to_pixels
-from wgan_cli.data.sample_files import open_samples
+from wgan_cli.data.sample_files import check_columns, open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import creations, write_atomically
 from wgan_cli.plots.samples import Scene, picture
@@ -53,16 +53,13 @@ def request(
     if classes is not None:
         assert isinstance(conditions, Classes)
         return _of_classes(conditions, seeds, classes)
-    if given or given_from:
-        if not isinstance(conditions, GivenColumns):
-            raise BadInputError("--given: the run was not trained with condition: {kind: columns, names: [...]}")
-        if given:
-            condition = conditions.asked(_parse_given(given)).expand(len(seeds), -1)
-        else:
-            values = _read_given(given_from, conditions, len(seeds))
-            conditions.warn_of_range(values)
-            condition = conditions.encode(values)
+    if given:
+        condition = _given_columns(loaded).asked(_parse_given(given)).expand(len(seeds), -1)
         return Request(seeds, _names(seeds), condition)
+    if given_from:
+        columns, values = _given_columns(loaded), given_rows(given_from, loaded)[: len(seeds)]
+        columns.warn_of_range(values)
+        return Request(seeds, _names(seeds), columns.encode(values))
     return Request(seeds, _names(seeds))
 
 
@@ -82,9 +79,32 @@ def interpolated(
     return names, loaded.sample_latents(latents, condition)
 
 
-def given_rows(path: Path) -> int:
-    """The number of rows of a --given-from file: as many samples are drawn."""
-    return len(open_samples(path).values)
+def _given_columns(loaded: LoadedRun) -> GivenColumns:
+    if not isinstance(loaded.conditions, GivenColumns):
+        raise BadInputError("--given: the run was not trained with condition: {kind: columns, names: [...]}")
+    return loaded.conditions
+
+
+def given_rows(path: Path, loaded: LoadedRun) -> Tensor:
+    """The run's given columns (N, width) in a --given-from file, a row a sample. Raises `BadInputError`."""
+    names = _given_columns(loaded).names
+    check_columns(path, names, f"--given-from {path}")
+    file = open_samples(path, wanted=names.__contains__)
+    assert file.names is not None
+    chosen = [file.names.index(name) for name in names]
+    values = torch.from_numpy(np.array(file.values[:, chosen], dtype=np.float64))
+    if not values.isfinite().all():
+        raise BadInputError(f"--given-from {path}: holds values that are not finite")
+    return values
+
+
+def classes(loaded: LoadedRun, request: Request) -> list[str] | None:
+    """The class of each requested sample, if the run was trained with classes."""
+    conditions = loaded.conditions
+    if not isinstance(conditions, Classes):
+        return None
+    condition = conditions.for_seeds(request.seeds) if request.condition is None else request.condition
+    return [conditions.names[number] for number in condition.argmax(1).tolist()]
 
 
 def _names(seeds: Sequence[int]) -> list[str]:
@@ -142,21 +162,6 @@ def _parse_given(given: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def _read_given(path: Path | None, conditions: GivenColumns, count: int) -> Tensor:
-    """(count, width) values of a file with the run's given columns."""
-    assert path is not None
-    file = open_samples(path)
-    columns = file.names or ()
-    missing = [name for name in conditions.names if name not in columns]
-    if missing:
-        raise BadInputError(f"--given-from {path}: has no column {', '.join(missing)}; its header names the columns")
-    chosen = [columns.index(name) for name in conditions.names]
-    values = torch.from_numpy(np.array(file.values[:, chosen], dtype=np.float64))
-    if not values.isfinite().all():
-        raise BadInputError(f"--given-from {path}: holds values that are not finite")
-    return values[:count]
-
-
 def check_out(path: Path, loaded: LoadedRun) -> None:
     """Raises `BadInputError` for a path that `write` can't write, before anything is drawn."""
     data = loaded.config.data
@@ -174,69 +179,83 @@ def check_out(path: Path, loaded: LoadedRun) -> None:
         raise BadInputError(f"--out {path}: holds runs, among which PNGs would be lost; name a folder of their own")
 
 
-def write(samples: Tensor, names: Sequence[str], path: Path, loaded: LoadedRun, columns: int | None = None) -> None:
-    """Writes samples (N, *shape) as the ending of `path` says, in the units and layout of the run's data.
+@dataclass(frozen=True)
+class Drawn:
+    """Samples (N, *shape) with the name of each and, if the run was trained with classes, the class of each."""
 
-    `.npz` holds `samples` (uint8 N x H x W x C for images) and `names`, one a sample; `.npy` the samples alone; `.csv`
-    and `.parquet` a table with the input's columns, each in its own type; `.png` one picture; a folder one PNG a
-    sample. Raises `WganError` if it can't be written.
+    samples: Tensor
+    names: Sequence[str]
+    classes: Sequence[str] | None = None
+
+
+def write(drawn: Drawn, path: Path, loaded: LoadedRun, columns: int | None = None) -> None:
+    """Writes samples as the ending of `path` says, in the units and layout of the run's data.
+
+    `.npz` holds `samples` (uint8 N x H x W x C for images), `names` and perhaps `labels`, one a sample; `.npy` the
+    samples alone; `.csv` and `.parquet` a table with the input's columns, each in its own type; `.png` one picture; a
+    folder one PNG a sample. Raises `WganError` if it can't be written.
     """
-    data = loaded.config.data
     try:
         if path.suffix == ".png":
-            write_png(path, picture(Scene(samples, data, loaded.decode, columns=columns)))
+            write_png(path, picture(Scene(drawn.samples, loaded.config.data, loaded.decode, columns=columns)))
         elif path.suffix:
-            write_atomically(path, _WRITERS[path.suffix](samples, names, loaded))
+            write_atomically(path, _WRITERS[path.suffix](drawn, loaded))
         else:
             with creations() as made:
                 made.folder(path)
-                for pixels, name in zip(to_pixels(samples), names, strict=True):
+                for pixels, name in zip(to_pixels(drawn.samples), drawn.names, strict=True):
                     write_png(path / f"{name}.png", pixels)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WganError(f"--out {path}: can't be written ({reason})") from error
 
 
-def _npz(samples: Tensor, names: Sequence[str], loaded: LoadedRun) -> bytes:
+def _npz(drawn: Drawn, loaded: LoadedRun) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, samples=loaded.decode(samples), names=np.array(names))
+    arrays = {"samples": loaded.decode(drawn.samples), "names": np.array(drawn.names)}
+    if drawn.classes is not None:
+        arrays["labels"] = np.array(drawn.classes)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _npy(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
+def _npy(drawn: Drawn, loaded: LoadedRun) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, loaded.decode(samples))
+    np.save(buffer, loaded.decode(drawn.samples))
     return buffer.getvalue()
 
 
-def _csv(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
+def _csv(drawn: Drawn, loaded: LoadedRun) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    header, columns = _table(samples, loaded)
-    writer.writerow(header)
-    writer.writerows(zip(*map(_cells, columns), strict=True))
+    table = _table(drawn, loaded)
+    writer.writerow(table)
+    writer.writerows(zip(*map(_cells, table.values()), strict=True))
     return buffer.getvalue().encode()
 
 
-def _table(samples: Tensor, loaded: LoadedRun) -> tuple[list[str], list[Array]]:
-    """The names of the columns of samples (N, D), and the columns, each in its own type."""
+def _table(drawn: Drawn, loaded: LoadedRun) -> dict[str, Array]:
+    """The columns of samples (N, D) by name, each in its own type; that of the classes is last."""
     data = loaded.config.data
-    columns = data.decoded_columns(samples, loaded.data_state)
-    return list(data.value_names or [f"x{i + 1}" for i in range(len(columns))]), columns
+    columns = data.decoded_columns(drawn.samples, loaded.data_state)
+    table = dict(zip(data.value_names or [f"x{i + 1}" for i in range(len(columns))], columns, strict=True))
+    if data.class_column is not None and drawn.classes is not None:
+        table[data.class_column] = np.array(drawn.classes)
+    return table
 
 
 def _cells(column: Array) -> list[int] | list[str]:
     """Whole columns are written as 3, not as 3.0, and others with as few digits as their type needs."""
-    return list(map(int, column)) if (column == np.rint(column)).all() else list(map(str, column))
+    is_whole = column.dtype.kind != "U" and (column == np.rint(column)).all()
+    return list(map(int, column)) if is_whole else list(map(str, column))
 
 
-def _parquet(samples: Tensor, _: Sequence[str], loaded: LoadedRun) -> bytes:
+def _parquet(drawn: Drawn, loaded: LoadedRun) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
     buffer = io.BytesIO()
-    header, columns = _table(samples, loaded)
-    pyarrow.parquet.write_table(pyarrow.table(columns, names=header), buffer)
+    pyarrow.parquet.write_table(pyarrow.table(_table(drawn, loaded)), buffer)
     return buffer.getvalue()
 
 
@@ -247,7 +266,7 @@ def _import_pyarrow(path: Path) -> None:
         raise BadInputError(f"--out {path}: writing .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
 
 
-_WRITERS: dict[str, Callable[[Tensor, Sequence[str], LoadedRun], bytes]] = {
+_WRITERS: dict[str, Callable[[Drawn, LoadedRun], bytes]] = {
     ".npz": _npz,
     ".npy": _npy,
     ".csv": _csv,

@@ -28,6 +28,9 @@ Num = Annotated[int, typer.Option(min=1, metavar="N", help="The most samples of 
 Seed = Annotated[
     int, typer.Option(min=0, metavar="SEED", help="The seed of the selection, the directions and the critic.")
 ]
+Drop = Annotated[
+    str | None, typer.Option(help="Columns of tables that are left out, such as text.", metavar="NAME,NAME")
+]
 Config = Annotated[
     str | None, typer.Option(help="YAML of the critic for critic, bounds: critic, lipschitz, ...", metavar="FILE")
 ]
@@ -49,6 +52,7 @@ def distance(
     epsilon: Epsilon = None,
     num: Num = 2000,
     seed: Seed = 0,
+    drop: Drop = None,
     config: Config = None,
     confidence: Confidence = None,
     as_json: AsJson = False,
@@ -68,7 +72,7 @@ def distance(
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
-    x, y = read_points([a, b], num, generator)
+    x, y = read_points([a, b], num, generator, [name.strip() for name in drop.split(",")] if drop else ())
     fits, confidence = load_fits(config), confidence or CONFIDENCE
     problem = Problem(
         x, y, p=p, epsilon=epsilon, seed=seed, fits=fits, confidence=confidence, with_plan=plot is not None

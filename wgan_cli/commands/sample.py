@@ -71,7 +71,7 @@ def sample(
     path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
     numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
-    count = _count(num, numbers, given_from)
+    count = _count(num, numbers, given_from, loaded)
     check_seeds(seed + count - 1, count)
     ends = parse_pair(interpolate) if interpolate is not None else None
     request = sampling.request(loaded, _drawn(seed, seeds, ends, count), numbers, given or (), given_from)
@@ -79,7 +79,8 @@ def sample(
     if out is None and path.exists():
         logging.getLogger("wgan").info("%s: is replaced; --out keeps several", path)
     strip = min(count, sampling.LONGEST_STRIP) if ends is not None else None
-    sampling.write(samples, names, path, loaded, request.columns or strip)
+    drawn = sampling.Drawn(samples, names, sampling.classes(loaded, request))
+    sampling.write(drawn, path, loaded, request.columns or strip)
     typer.echo(path)
 
 
@@ -103,12 +104,12 @@ def _refuse_contradictions(
         raise BadInputError("--given-from draws one sample a row; leave out --num and --seeds")
 
 
-def _count(num: int | None, numbers: Sequence[int] | None, given_from: Path | None) -> int:
+def _count(num: int | None, numbers: Sequence[int] | None, given_from: Path | None, loaded: Any) -> int:
     """How many samples are drawn, of each class where several are asked for."""
     from wgan_cli.sampling import given_rows
 
     if given_from is not None:
-        return given_rows(given_from)
+        return len(given_rows(given_from, loaded))
     return num or (8 if numbers is not None and len(numbers) > 1 else 64)
 
 

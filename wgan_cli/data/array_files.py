@@ -1,7 +1,7 @@
 """Several files of samples as one array, read as it is needed."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,11 +34,18 @@ class SampleFiles:
 
     @staticmethod
     def open(
-        paths: Sequence[Path], key: str | None, channels: Layout, like: "SampleFiles | None" = None
+        paths: Sequence[Path],
+        key: str | None,
+        channels: Layout,
+        like: "SampleFiles | None" = None,
+        drop: Collection[str] = (),
     ) -> "SampleFiles":
-        """The files at `paths`, with samples as those of `like`: of one shape, and with columns in one order."""
+        """The files at `paths`, with samples as those of `like`: of one shape, and with columns in one order.
+
+        The columns `drop` of tables are left out.
+        """
         stamps = tuple(map(_stamp, paths))
-        opened = [open_samples(path, key) for path in paths]
+        opened = [open_samples(path, key, lambda name: name not in drop) for path in paths]
         known = [*(like.opened if like else ()), *opened]
         for one in opened:
             if one.sample != known[0].sample:

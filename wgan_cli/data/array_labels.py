@@ -1,4 +1,4 @@
-"""Classes of samples in arrays: an array of labels beside them, of whole numbers or text."""
+"""Classes of samples in arrays and tables: an array or a column of labels, of whole numbers or text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgan_cli.data.array_files import SampleFiles
-from wgan_cli.data.sample_files import UNREADABLE
+from wgan_cli.data.sample_files import TABLES, UNREADABLE, reason_of
+from wgan_cli.data.tables import read_column, text_columns
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded
 
 Array = NDArray[Any]
 USUAL = ("labels", "label", "y", "targets", "target", "classes", "y_train")
 """What arrays of labels are usually called."""
+MOST_CLASSES, SAMPLES_A_CLASS = 100, 5
+"""At most and on average at least, for a column of text to look like classes."""
 
 
 def labels_of(files: SampleFiles, name: str) -> Array:
-    """The label of each sample, (N,) of whole numbers or text: of the array `name` in each .npz file, or of the .npy
-    file `name`. Raises `BadInputError`."""
-    if ending(name) == ".npy":
+    """The label of each sample, (N,) of whole numbers or text: of the array `name` in each .npz file, the column `name`
+    of each table, or the .npy file `name`. Raises `BadInputError`."""
+    if is_file(name):
         parts = [read_labels(expanded(name), None)]
         where = name
     else:
@@ -32,10 +35,19 @@ def labels_of(files: SampleFiles, name: str) -> Array:
     return labels
 
 
+def is_file(name: str) -> bool:
+    """Whether labels of this name are in a file of their own."""
+    return ending(name) == ".npy"
+
+
 def has_labels(files: SampleFiles, name: str) -> bool:
     """Whether each file has the labels `name` of its own samples."""
-    paths = [one.path for one in files.opened]
-    return all(ending(path) == ".npz" and name in np.load(path, allow_pickle=False).files for path in paths)
+    return all(name in one.left_out or name in _arrays(one.path) for one in files.opened)
+
+
+def _arrays(path: Path) -> list[str]:
+    """The names of the arrays in an .npz file."""
+    return np.load(path, allow_pickle=False).files if ending(path) == ".npz" else []
 
 
 def usual_labels(path: Path, key: str | None, count: int) -> str | None:
@@ -50,6 +62,29 @@ def usual_labels(path: Path, key: str | None, count: int) -> str | None:
                 return name
         except BadInputError:
             continue  # of that name, but no labels
+    return None
+
+
+def text_columns_of(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns that hold text; none of another file. Raises `BadInputError`."""
+    if ending(path) not in TABLES or not path.is_file():
+        return ()
+    try:
+        return text_columns(path)
+    except UNREADABLE as error:
+        raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
+
+
+def class_column(path: Path, texts: Sequence[str]) -> str | None:
+    """The column of a table that looks like classes, if there is one: of those that hold text, the first with few
+    values, several samples each."""
+    for name in texts:
+        try:
+            _, counts = np.unique(read_labels(path, name), return_counts=True)
+        except BadInputError:
+            continue  # some of its cells are empty
+        if 2 <= len(counts) <= MOST_CLASSES and len(counts) <= counts.sum() / SAMPLES_A_CLASS:
+            return name
     return None
 
 
@@ -72,24 +107,32 @@ def numbered(labels: Array, names: Sequence[str], where: str) -> Array:
 
 
 def read_labels(path: Path, name: str | None) -> Array:
-    """The labels (N,) in an .npz file's array `name`, or in a .npy file. Raises `BadInputError`."""
+    """The labels (N,) in an .npz file's array `name`, a table's column `name`, or a .npy file. Raises
+    `BadInputError`."""
     where = f"{path}: {name}" if name else str(path)
-    if name is not None and ending(path) != ".npz":
+    if name is not None and ending(path) not in (".npz", *TABLES):
         both = "numpy.savez(FILE, samples=..., labels=...) writes one"
-        raise BadInputError(f"{where}: labels are an array of the same .npz file, or a .npy file; {both}")
+        raise BadInputError(
+            f"{where}: labels are an array of the same .npz file, a column of the table, or a .npy file; {both}"
+        )
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
     try:
-        values = np.load(path, allow_pickle=False)
-        if name is not None:
-            with values as arrays:
-                if name not in arrays:
-                    raise ValueError(f"has no array {name}, but {', '.join(arrays.files)}")
-                values = arrays[name]
+        values = _read(path, name)
     except UNREADABLE as error:
-        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
-        raise BadInputError(f"{path}: its labels can't be read ({reason})") from error
+        raise BadInputError(f"{path}: its labels can't be read ({reason_of(error)})") from error
     return _checked(values, where)
+
+
+def _read(path: Path, name: str | None) -> Any:
+    if name is None:
+        return np.load(path, allow_pickle=False)
+    if ending(path) in TABLES:
+        return read_column(path, name)
+    with np.load(path, allow_pickle=False) as arrays:
+        if name not in arrays:
+            raise ValueError(f"has no array {name}, but {', '.join(arrays.files)}")
+        return arrays[name]
 
 
 def _checked(values: Any, where: str) -> Array:

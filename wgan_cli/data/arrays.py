@@ -15,13 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wgan_cli.data.array_files import CHUNK, Layout, SampleFiles
-from wgan_cli.data.array_labels import class_names, has_labels, labels_of, numbered
+from wgan_cli.data.array_labels import class_names, has_labels, is_file, labels_of, numbered
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further
-from wgan_cli.data.sample_files import check_distinct
+from wgan_cli.data.sample_files import TABLES, check_columns, check_distinct
 from wgan_cli.data.scaling import ScaleName, Scaling, statistics, typed
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
@@ -43,7 +43,10 @@ class Arrays(DataSpec):
     key: str | None = None
     """The array of an .npz file; absent: `samples`, or the only one."""
     labels: str | None = None
-    """The classes: another array of the .npz file, with a whole number or text a sample, or a .npy file of them."""
+    """The classes: another array of the .npz file, with a whole number or text a sample; a column of the table; or a
+    .npy file."""
+    drop: tuple[str, ...] = ()
+    """Columns of the table that are left out, such as text."""
     channels: Layout = "first"
     """Where a sample's channels are: (C, H, W) or (H, W, C); `none`: there is one, as in grey images (H, W)."""
     scale: ScaleName = "standardise"
@@ -75,6 +78,7 @@ class Arrays(DataSpec):
             raise BadInputError("classes: need labels, the array that has the class of each sample")
         if self.key is not None and not any(ending(path) == ".npz" for path in self.paths):
             raise BadInputError(f"{self.paths[0]}: a key is for .npz files alone; leave it out")
+        self._check_columns()
         files = self._open(self.paths)
         sample = files.sample
         check_dimensions(_with_channel(sample, self.channels), self.paths[0])
@@ -89,7 +93,7 @@ class Arrays(DataSpec):
             found["columns"] = files.names
         if self.labels is not None:
             found["classes"] = class_names(labels_of(files, self.labels))
-            if ending(self.labels) == ".npy":
+            if is_file(self.labels):
                 found["labels"] = str(expanded(self.labels).absolute())
         if isinstance(self.heldout, str):
             found["heldout"] = str(expanded(self.heldout).absolute())
@@ -113,6 +117,10 @@ class Arrays(DataSpec):
     @property
     def class_names(self) -> tuple[str, ...]:
         return self.classes or ()
+
+    @property
+    def class_column(self) -> str | None:
+        return self.labels if self.labels and ending(self.paths[0]) in TABLES and not is_file(self.labels) else None
 
     def decoded(self, samples: Tensor, state: Mapping[str, Any]) -> Array:
         values = Scaling.from_state(state["scaling"]).unscaled(samples)
@@ -182,7 +190,16 @@ class Arrays(DataSpec):
         return torch.from_numpy(labels[chosen]).to(device)
 
     def _open(self, paths: Sequence[str], like: SampleFiles | None = None) -> SampleFiles:
-        return SampleFiles.open([expanded(path) for path in paths], self.key, self.channels, like)
+        drop = self.drop if self.labels is None else (*self.drop, self.labels)
+        return SampleFiles.open([expanded(path) for path in paths], self.key, self.channels, like, drop)
+
+    def _check_columns(self) -> None:
+        """Raises `BadInputError` for a column in `drop` or `labels` that there is not."""
+        for path in map(expanded, self.paths):
+            if self.drop:
+                check_columns(path, self.drop, f"drop: {path}")
+            if self.class_column is not None:
+                check_columns(path, [self.class_column], f"labels: {path}")
 
     def _fits(self, count: int, device: torch.device) -> bool:
         return 4 * count * math.prod(self.sample_shape) < free_memory(device) / 4

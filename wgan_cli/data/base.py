@@ -160,6 +160,11 @@ class DataSpec(Choice, ABC):
         return ()
 
     @property
+    def class_column(self) -> str | None:
+        """The name of a table's column that holds the classes, if it has one."""
+        return None
+
+    @property
     def view(self) -> View:
         """How pictures show samples."""
         return "images" if self.is_image else _VIEWS[len(self.sample_shape)]

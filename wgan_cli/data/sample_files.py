@@ -1,14 +1,12 @@
 """Files of samples as users and `wgan sample` write them: .npy, .npz, .pt, .csv and .parquet."""
 
 import csv
-import logging
-import re
 import warnings
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -18,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wgan_cli.data.tables import Wanted, column_names, read_table
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import load_plain
 from wgan_cli.paths import ending
 
-log = logging.getLogger("wgan")
 Array = NDArray[Any]
 UNREADABLE = (
     *(OSError, ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError),
@@ -41,6 +39,8 @@ class SampleFile:
     """The names of the columns, where the file has some."""
     types: tuple[str, ...] | None = None
     """The names of the columns' own types, where the file has one for each; `values` has one that holds all."""
+    left_out: tuple[str, ...] = ()
+    """The names of the columns of a table that were not wanted."""
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -70,27 +70,30 @@ class SampleFile:
             )
         order = [self.names.index(name) for name in other.names]
         types = tuple(self.types[i] for i in order) if self.types else None
-        return SampleFile(self.path, self.values[:, order], other.names, types)
+        return replace(self, values=self.values[:, order], names=other.names, types=types)
 
 
-def open_samples(path: Path, key: str | None = None) -> SampleFile:
-    """The samples of a file, one a row.
+def open_samples(path: Path, key: str | None = None, wanted: Wanted = lambda _: True) -> SampleFile:
+    """The samples of a file, one a row; of a table with names, the `wanted` columns.
 
     `.npy`; `.npz` (the array `key`, else `samples`, else the only one); `.pt` (a tensor); `.csv` (numbers, separated
     by commas, semicolons, tabs or blanks, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
     `BadInputError` for anything else.
     """
     kind = ending(path)
-    if kind not in _READERS:
+    if kind not in ENDINGS:
         raise BadInputError(f"{path}: is not a {', '.join(ENDINGS)} file")
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
     try:
         with warnings.catch_warnings(action="ignore"):  # of files that are refused below
-            found = _READERS[kind](path, key)
+            if kind in TABLES:
+                table = read_table(path, wanted)
+                found = SampleFile(path, table.values, table.names, table.types, table.left_out)
+            else:
+                found = SampleFile(path, _READERS[kind](path, key))
     except UNREADABLE as error:
-        reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
-        raise BadInputError(f"{path}: can't be read as {kind} ({reason})") from error
+        raise BadInputError(f"{path}: can't be read as {kind} ({reason_of(error)})") from error
     values = found.values
     if values.ndim == 0 or not values.size:
         raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")
@@ -100,6 +103,25 @@ def open_samples(path: Path, key: str | None = None) -> SampleFile:
     return found
 
 
+def check_columns(path: Path, names: Sequence[str], where: str) -> None:
+    """Raises `BadInputError`, which begins with `where`, for names of no column of the file."""
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such file")
+    try:
+        columns = column_names(path) if ending(path) in TABLES else ()
+    except UNREADABLE as error:
+        raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
+    absent = [name for name in names if name not in columns]
+    if absent:
+        known = f"its columns are {', '.join(columns)}" if columns else "it is no table with a header"
+        raise BadInputError(f"{where}: has no column {', '.join(absent)}; {known}")
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a reader says."""
+    return " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+
+
 def check_distinct(names: Sequence[str], where: str) -> None:
     """Raises `BadInputError`, which begins with `where`, if two columns have one name."""
     repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
@@ -107,15 +129,15 @@ def check_distinct(names: Sequence[str], where: str) -> None:
         raise BadInputError(f"{where}: several columns are called {', '.join(repeated[:10])}; give each its own name")
 
 
-def _read_npy(path: Path, _: str | None) -> SampleFile:
+def _read_npy(path: Path, _: str | None) -> Array:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.ndarray):
         values.close()
         raise ValueError("it holds several arrays; name it .npz")
-    return SampleFile(path, values)
+    return values
 
 
-def _read_npz(path: Path, key: str | None) -> SampleFile:
+def _read_npz(path: Path, key: str | None) -> Array:
     file = np.load(path, allow_pickle=False)
     if isinstance(file, np.ndarray):
         raise ValueError("it holds one array alone; name it .npy")
@@ -124,148 +146,19 @@ def _read_npz(path: Path, key: str | None) -> SampleFile:
             raise ValueError(f"has no array {key}, but {', '.join(file.files) or 'none at all'}")
         if key is None and "samples" not in file and len(file.files) != 1:
             raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by `key`")
-        return SampleFile(path, file[key or ("samples" if "samples" in file else file.files[0])])
+        return np.asarray(file[key or ("samples" if "samples" in file else file.files[0])])
 
 
-def _read_pt(path: Path, _: str | None) -> SampleFile:
+def _read_pt(path: Path, _: str | None) -> Array:
     content = load_plain(path)
     if not isinstance(content, Tensor):
         raise ValueError(f"holds a {type(content).__name__}, not a tensor")
     if content.layout != torch.strided or content.is_quantized:
         raise ValueError("holds a sparse or quantised tensor; save a dense one")
     values = content.float() if content.dtype == torch.bfloat16 else content
-    return SampleFile(path, values.numpy(force=True))
+    return np.asarray(values.numpy(force=True))
 
 
-_told: set[tuple[Path, str]] = set()
-
-
-def _tell(path: Path, what: str) -> None:
-    """Logs how a file was read, once a process: a run opens its files twice."""
-    if (path.absolute(), what) not in _told:
-        _told.add((path.absolute(), what))
-        log.info("%s: %s", path, what)
-
-
-def _read_csv(path: Path, _: str | None) -> SampleFile:
-    """Numbers in float64."""
-    with path.open(newline="", encoding="utf-8-sig") as file:  # "-sig" skips a byte-order mark
-        lines = (line for line in file if line.strip())
-        start, second = next(lines, ""), next(lines, "")
-        is_comment = start.startswith("# ")  # as numpy.savetxt marks a header
-        start = start.removeprefix("# ")
-        separator = max(",;\t", key=re.sub('"[^"]*"', "", start).count)
-        first = next(csv.reader([start], delimiter=separator), [])
-        if _has_blanks(second or start):
-            separator, first = " ", first if len(first) > 1 else start.split()
-        has_header = is_comment or (bool(first) and not any(map(_is_number, first)))
-        file.seek(0)
-        if has_header:
-            next(line for line in file if line.strip())
-            _tell(path, f"its first line is taken as a header: {', '.join(first)[:200]}")
-        try:
-            values = np.loadtxt(
-                file,
-                delimiter=None if separator == " " else separator,
-                quotechar='"',
-                ndmin=2,
-                comments=None,
-                dtype=np.float64,
-            )
-        except ValueError as error:
-            raise ValueError(_first_bad_cell(path, separator, has_header) or str(error)) from error
-    if not values.size:
-        raise ValueError("it has no rows of numbers")
-    if has_header and len(first) != values.shape[1]:
-        raise ValueError(f"its header has {len(first)} names, but its rows have {values.shape[1]} values")
-    if not has_header:
-        if _may_be_header(values):
-            _tell(path, f"has no header in words, so its first line is read as values: {', '.join(first)[:200]}")
-        return SampleFile(path, values)
-    names = tuple(cell.strip() for cell in first)
-    if len(names) > 1 and not names[0] and np.array_equal(values[:, 0], np.arange(len(values))):
-        _tell(path, "its first column, which has no name and counts the rows from 0, is an index and left out")
-        names, values = names[1:], values[:, 1:]
-    return SampleFile(path, values, names)
-
-
-def _has_blanks(line: str) -> bool:
-    """Whether a line is of several numbers between blanks, as numpy.savetxt writes them."""
-    cells = line.split()
-    return len(cells) > 1 and "\t" not in line and all(map(_is_number, cells))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _may_be_header(values: Array) -> bool:
-    """Whether the first row (of N, D), all numbers, may be names: nan and inf, or whole numbers that count up, such as
-    wavelengths, above rows that do not. Few rows of data look so, so the log seldom mentions a file without header."""
-    count_up = [bool((np.diff(row) > 0).all() and (row == np.rint(row)).all()) for row in values[:100]]
-    return not np.isfinite(values[0]).all() or (count_up[0] and not all(count_up))
-
-
-def _first_bad_cell(path: Path, separator: str, has_header: bool) -> str | None:
-    """Where and why a CSV file can't be read: the first cell without a number, or a row of another length."""
-    csv.field_size_limit(1 << 30)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=separator, skipinitialspace=separator == " ")
-        rows, width = filter(None, reader), None
-        names = next(rows, []) if has_header else []
-        for row in rows:
-            for column, cell in enumerate(row, 1):
-                if not _is_number(cell):
-                    name = f" ({names[column - 1].strip()[:40]})" if column <= len(names) else ""
-                    what = "is empty" if not cell.strip() else f"holds {cell.strip()[:40]!r}, which is no number"
-                    remedy = "fill or remove it" if not cell.strip() else "write numbers for its values, or remove it"
-                    return f"line {reader.line_num}, column {column}{name} {what}; {remedy}"
-            width = width or len(row)
-            if len(row) != width:
-                return f"line {reader.line_num} has {len(row)} values, the lines before it {width}"
-    return None
-
-
-def _read_parquet(path: Path, _: str | None) -> SampleFile:
-    try:
-        import pyarrow.parquet as parquet
-        from pyarrow import ArrowException
-    except ImportError as error:
-        raise BadInputError(f"{path}: reading .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
-    try:
-        with parquet.ParquetFile(path) as file:  # read_table is puzzled by two columns of one name
-            table = file.read()
-    except ArrowException as error:
-        raise ValueError(str(error)) from error
-    metadata = table.schema.pandas_metadata or {}
-    index = [name for name in table.column_names if name in metadata.get("index_columns", ())]
-    if index:
-        _tell(path, f"the index of its table is left out: {', '.join(index)}")
-    named = [pair for pair in zip(table.column_names, table.columns, strict=True) if pair[0] not in index]
-    if not named:
-        raise ValueError("has no columns beside its index" if index else "has no columns")
-    columns = []
-    for name, column in named:
-        if column.null_count:
-            raise ValueError(f"column {name} has {column.null_count} empty cells; fill or remove them")
-        values = column.to_numpy()
-        if values.dtype.kind not in "biuf":
-            raise ValueError(f"column {name} holds {column.type}, which are no numbers; remove it")
-        columns.append(values)
-    types = tuple(values.dtype.name for values in columns)
-    return SampleFile(path, np.stack(columns, axis=1), tuple(name for name, _ in named), types)
-
-
-_READERS: dict[str, Callable[[Path, str | None], SampleFile]] = {
-    ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".pt": _read_pt,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
-
-ENDINGS = tuple(_READERS)
+_READERS: dict[str, Callable[[Path, str | None], Array]] = {".npy": _read_npy, ".npz": _read_npz, ".pt": _read_pt}
+TABLES = (".csv", ".parquet")
+ENDINGS = (*_READERS, *TABLES)

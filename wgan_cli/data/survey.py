@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from wgan_cli.data.array_files import CHUNK, Array
-from wgan_cli.data.array_labels import read_labels, usual_labels
+from wgan_cli.data.array_labels import class_column, read_labels, text_columns_of, usual_labels
 from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.heldout import split
@@ -84,7 +84,9 @@ def survey(path: Path, key: str | None = None) -> Survey:
 def _survey_array(path: Path, key: str | None) -> Survey:
     if key is not None and ending(path) != ".npz":
         raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
-    file = open_samples(path, key)
+    texts = text_columns_of(path)
+    classes = class_column(path, texts)
+    file = open_samples(path, key, lambda name: name not in (*texts, classes))
     values = file.values
     sample = values.shape[1:] or (1,)
     check_dimensions(sample, path)
@@ -104,9 +106,12 @@ def _survey_array(path: Path, key: str | None) -> Survey:
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
     elif file.names is not None:
         facts["column names"] = list(file.names)
+    drop = tuple(name for name in texts if name != classes)
+    if drop:
+        facts["columns of text"] = list(drop)
     layout = _layout(sample, values.dtype)
-    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names, **layout)
-    labels = usual_labels(path, key, len(values))
+    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names, drop=drop, **layout)
+    labels = classes or usual_labels(path, key, len(values))
     if labels is None:
         return Survey(facts, spec)
     values, counts = np.unique(read_labels(path, labels), return_counts=True)

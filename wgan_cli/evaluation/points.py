@@ -17,15 +17,20 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Of the largest value of a set: squares and their sums stay within float64."""
 
 
-def read_points(sources: Sequence[str], most: int, generator: torch.Generator) -> list[Tensor]:
+def read_points(
+    sources: Sequence[str], most: int, generator: torch.Generator, drop: Sequence[str] = ()
+) -> list[Tensor]:
     """The samples of each source, a file or a name such as `mnist:test`, as points (N, D) in float64.
 
-    Columns are in the order of the first file's, where files name theirs. If there are more than `most` samples, `most`
-    are drawn without replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises
-    `BadInputError` for a source that can't be read or has values that are not finite.
+    Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. If there are
+    more than `most` samples, `most` are drawn without replacement. Bytes, which `wgan sample` writes for images, are
+    scaled to [-1, 1]. Raises `BadInputError` for a source that can't be read or has values that are not finite.
     """
     datasets = {source: find_split(source) for source in sources}
-    files = {source: _opened(source) for source, dataset in datasets.items() if dataset is None}
+    files = {source: _opened(source, drop) for source, dataset in datasets.items() if dataset is None}
+    unknown = [name for name in drop if not any(name in file.left_out for file in files.values())]
+    if unknown:
+        raise BadInputError(f"--drop {','.join(drop)}: no table has a column {', '.join(unknown)}")
     found = []
     for source in sources:
         dataset = datasets[source]
@@ -41,10 +46,10 @@ def read_points(sources: Sequence[str], most: int, generator: torch.Generator) -
     return found
 
 
-def _opened(source: str) -> SampleFile:
+def _opened(source: str, drop: Sequence[str]) -> SampleFile:
     if ending(source) not in ENDINGS:
         raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
-    return open_samples(expanded(source))
+    return open_samples(expanded(source), wanted=lambda name: name not in drop)
 
 
 def _points(source: str, samples: Tensor) -> Tensor:

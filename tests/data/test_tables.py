@@ -1,0 +1,184 @@
+"""Tables with columns of text: some are left out, one may be the class."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from pyarrow import parquet
+
+from tests.conftest import Wgan
+from wgan_cli.conditions import Labels
+from wgan_cli.data.arrays import Arrays
+from wgan_cli.data.sample_files import open_samples
+from wgan_cli.data.survey import survey
+from wgan_cli.data.tables import read_column, text_columns
+from wgan_cli.errors import BadInputError
+
+CPU = torch.device("cpu")
+COUNT = 60
+KINDS = ["electron", "muon", "pion, charged"]
+MLP = [
+    "generator={kind: mlp, hidden: [8]}",
+    "critic={kind: mlp, hidden: [8]}",
+    "training={iterations: 2, batch_size: 8}",
+]
+
+
+def columns() -> dict[str, list[str] | list[float]]:
+    """Of which `energy` tells the class."""
+    return {
+        "id": [f"event{i}" for i in range(COUNT)],
+        "energy": [i % 3 + i / 1000 for i in range(COUNT)],
+        "kind": [KINDS[i % 3] for i in range(COUNT)],
+        "hits": [float(i) for i in range(COUNT)],
+    }
+
+
+def written(path: Path) -> Path:
+    if path.suffix == ".parquet":
+        parquet.write_table(pyarrow.table(columns()), path)
+    else:
+        rows = zip(*columns().values(), strict=True)
+        lines = [",".join(f'"{cell}"' if isinstance(cell, str) else str(cell) for cell in row) for row in rows]
+        path.write_text("\n".join(["id,energy,kind,hits", *lines]))
+    return path
+
+
+@pytest.fixture(params=["x.csv", "x.parquet"])
+def table(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return written(tmp_path / request.param)
+
+
+def test_wanted_columns_are_read(table: Path) -> None:
+    found = open_samples(table, wanted=lambda name: name not in ("id", "kind"))
+    assert found.names == ("energy", "hits")
+    assert found.values.tolist() == [[i % 3 + i / 1000, i] for i in range(COUNT)]
+    assert found.left_out == ("id", "kind")
+    assert text_columns(table) == ("id", "kind")
+
+
+def test_a_column_of_text_is_named_with_its_remedy(table: Path) -> None:
+    with pytest.raises(BadInputError, match=r"\(?id\)? holds .*, which (is|are) no numbers?; drop: \[id(, kind)?\]"):
+        open_samples(table)
+
+
+def test_a_column_may_be_the_class(table: Path) -> None:
+    spec = Arrays(path=str(table), labels="kind", drop=("id",), scale="none").resolved()
+    assert (spec.columns, spec.class_names) == (("energy", "hits"), tuple(KINDS))
+    dataset = Labels().attach(spec.load(CPU), spec)
+    for heldout in (False, True):
+        samples, condition = dataset.pairs(COUNT, torch.Generator().manual_seed(0), heldout=heldout)
+        assert torch.equal(condition.argmax(1), samples[:, 0].long())
+
+
+def test_whole_numbers_may_be_the_class(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("digit,a\n10, 1\n9.0,2\n10,3\n9,4\n")
+    spec = Arrays(path=str(tmp_path / "x.csv"), labels="digit").resolved()
+    assert (spec.class_names, spec.sample) == (("9", "10"), (1,))
+    (tmp_path / "y.csv").write_text("digit,a\n1.5,1\n9,2\n")
+    with pytest.raises(BadInputError, match="digit: holds float64 values; labels are whole numbers or text"):
+        Arrays(path=str(tmp_path / "y.csv"), labels="digit").resolved()
+
+
+@pytest.mark.parametrize("held", ["with its classes", "without"])
+def test_held_out_tables_have_the_same_columns_left_out(tmp_path: Path, held: str) -> None:
+    train = written(tmp_path / "x.csv")
+    other = written(tmp_path / "other.csv")
+    if held == "without":
+        other.write_text("hits,energy\n" + "".join(f"{i},1\n" for i in range(9)))
+    spec = Arrays(path=str(train), labels="kind", drop=("id",), heldout=str(other)).resolved()
+    dataset = spec.load(CPU)
+    assert (dataset.labelled(heldout=True) is None) == (held == "without")
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "message"),
+    [
+        ("a,b\n1,x\n", {"drop": ("c",)}, "drop: .*x.csv: has no column c; its columns are a, b"),
+        ("a,b\n1,x\n", {"labels": "c", "drop": ("b",)}, "labels: .*x.csv: has no column c; its columns are a, b"),
+        ("1,2\n3,4\n", {"drop": ("a",)}, "drop: .*x.csv: has no column a; it is no table with a header"),
+        ("a,b\n1,x\n", {"drop": ("a", "b")}, "none of its columns is left"),
+        ("a,b\n1,x\n,y\n", {"drop": ("b",)}, r"line 3, column 1 \(a\) is empty"),
+        ("a,b\n1,x\n1,y,2\n", {"drop": ("b",)}, "line 3 has 3 values, the lines before it 2"),
+        ("a,b\n1,x\n1\n", {"drop": ("b",)}, "line 3 has 1 values, the lines before it 2"),
+        ("a,b\n1,x\n2,\n", {"labels": "b"}, "column b has empty cells"),
+        ("a,b\n1,2\n", {"drop": ("b",), "columns": ("a", "b")}, "columns: names 2, but the samples"),
+    ],
+)
+def test_bad_columns_are_refused(tmp_path: Path, content: str, fields: dict[str, object], message: str) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(BadInputError, match=message):
+        Arrays(path=str(tmp_path / "x.csv"), **fields).resolved()  # type: ignore[arg-type]
+
+
+def test_columns_are_left_out_of_tables_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((9, 2)))
+    with pytest.raises(BadInputError, match="it is no table with a header"):
+        Arrays(path=str(tmp_path / "x.npy"), drop=("a",)).resolved()
+
+
+def test_a_column_is_read_with_its_quotes_and_blanks(table: Path) -> None:
+    assert read_column(table, "kind").tolist() == columns()["kind"]
+    assert read_column(table, "hits").tolist() == columns()["hits"]
+    with pytest.raises(ValueError, match="has no column kinds, but id, energy, kind, hits"):
+        read_column(table, "kinds")
+
+
+def test_a_survey_finds_the_class_and_what_to_leave_out(table: Path) -> None:
+    found = survey(table)
+    assert found.facts["classes"] == dict.fromkeys(KINDS, 20)
+    assert found.facts["columns of text"] == ["id"]
+    assert list(found.facts["columns"]) == ["energy", "hits"]
+    assert found.yaml_lines() == f"data: {{kind: arrays, path: {table}, labels: kind, drop: [id]}}"
+
+
+def test_text_with_empty_cells_or_rare_values_is_no_class(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,c\n" + "".join(f"{i},{'x' * (i % 2)},word{i % 9}\n" for i in range(20)))
+    found = survey(tmp_path / "x.csv")
+    assert "classes" not in found.facts
+    assert found.facts["columns of text"] == ["b", "c"]
+
+
+def test_samples_have_the_column_of_their_class(wgan: Wgan, table: Path) -> None:
+    sets = [f"--set={text}" for text in (*MLP, f"data={{kind: arrays, path: {table}, labels: kind, drop: [id]}}")]
+    wgan("train", "table_gp", *sets, "--set=condition={kind: labels}", "--out", "run")
+    wgan("sample", "run", "--class", "muon,electron", "--num", "2", "--out", f"new{table.suffix}")
+    new = survey(Path(f"new{table.suffix}"))
+    assert new.facts["columns of text"] == ["kind"]
+    assert list(new.facts["columns"]) == ["energy", "hits"]
+    assert read_column(Path(f"new{table.suffix}"), "kind").tolist() == ["muon"] * 2 + ["electron"] * 2
+    wgan("sample", "run", "--num", "50", "--out", "new.npz")
+    with np.load(Path("new.npz")) as arrays:
+        assert set(arrays["labels"].tolist()) == set(KINDS)
+    assert survey(Path("new.npz")).spec.class_names == tuple(KINDS)
+
+
+def test_runs_without_classes_write_none(wgan: Wgan, table: Path) -> None:
+    sets = [f"--set={text}" for text in (*MLP, f"data={{kind: arrays, path: {table}, labels: kind, drop: [id]}}")]
+    wgan("train", "table_gp", *sets, "--out", "run")
+    wgan("sample", "run", "--num", "3", "--out", "new.csv")
+    assert open_samples(Path("new.csv")).names == ("energy", "hits")
+
+
+def test_a_distance_leaves_columns_out(wgan: Wgan, table: Path) -> None:
+    result = wgan("distance", str(table), str(table), "--drop", "id, kind", "--json")
+    assert '"features": 2' in result.out
+    assert '"w1": 0.0' in result.out
+    refused = wgan("distance", str(table), str(table), "--drop", "id,kind,no")
+    assert "--drop id,kind,no: no table has a column no" in refused.err
+
+
+def test_given_values_stand_beside_columns_of_text(wgan: Wgan) -> None:
+    table = written(Path("x.csv"))
+    sets = [f"--set={text}" for text in (*MLP, f"data={{kind: arrays, path: {table}, drop: [id, kind]}}")]
+    wgan("train", "table_gp", *sets, "--set=condition={kind: columns, names: [energy]}", "--out", "run")
+    wgan("sample", "run", "--given-from", "x.csv", "--out", "new.csv")
+    given = open_samples(Path("new.csv")).values[:, 0]
+    assert given == pytest.approx(columns()["energy"], abs=1e-6)
+    refused = wgan("sample", "run", "--given-from", "new.npz")
+    assert "new.npz" in refused.err
+    (Path("y.csv")).write_text("hits\n1\n")
+    refused = wgan("sample", "run", "--given-from", "y.csv")
+    assert "--given-from y.csv: has no column energy; its columns are hits" in refused.err
