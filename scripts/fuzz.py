@@ -51,7 +51,10 @@ NUMBERS = [
     *("0", "1", "2", "64", "-1", "1.5", "x", "", "4294967295", "4294967296", "9" * 30),
     *("nan", "inf", "1e3", "²", " 7"),
 ]
-DATASETS = ["{kind: arrays, path: FILE}", "{kind: images, path: FILE, size: 8}", "{kind: arrays, path: FILE, key: a}"]
+DATASETS = [
+    *("{kind: arrays, path: FILE}", "{kind: images, path: FILE, size: 8}", "{kind: arrays, path: FILE, key: a}"),
+    "{kind: arrays, path: FILE, labels: a, drop: [b]}",
+]
 
 
 class Hang(BaseException):

@@ -113,6 +113,15 @@ def test_bad_columns_are_refused(tmp_path: Path, content: str, fields: dict[str,
         Arrays(path=str(tmp_path / "x.csv"), **fields).resolved()  # type: ignore[arg-type]
 
 
+def test_decimals_after_a_comma_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a;b\n-1,5;x\n,5;y\n")
+    assert text_columns(tmp_path / "x.csv") == ("b",)
+    with pytest.raises(
+        BadInputError, match=r"column 1 \(a\) holds '-1,5', which is no number; write its decimals after"
+    ):
+        survey(tmp_path / "x.csv")
+
+
 def test_columns_are_left_out_of_tables_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((9, 2)))
     with pytest.raises(BadInputError, match="it is no table with a header"):

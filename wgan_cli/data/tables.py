@@ -175,6 +175,9 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
 def _may_be_header(values: Array) -> bool:
     """Whether the first row (of N, D), all numbers, may be names: nan and inf, or whole numbers that count up, such as
     wavelengths, above rows that do not. Few rows of data look so, so the log seldom mentions a file without header."""
@@ -190,7 +193,7 @@ def _texts(path: Path, layout: _Layout) -> set[int]:
         for column, cell in enumerate(row[: len(layout.first)]):
             if cell.strip():
                 filled.add(column)
-                if _is_number(cell):
+                if _is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()):
                     numbers.add(column)
     return filled - numbers
 
@@ -216,6 +219,8 @@ def _about_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None, line:
     if not cell:
         return f"{place} is empty; fill or remove it"
     what = f"{place} holds {cell[:40]!r}, which is no number"
+    if _DECIMAL_COMMA.fullmatch(cell):
+        return f"{what}; write its decimals after a point"
     if not names or column not in texts:
         return f"{what}; write numbers for its values, or remove it"
     of_text = [names[i] for i in sorted(texts) if chosen is None or i in chosen]
