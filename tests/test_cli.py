@@ -22,6 +22,7 @@ from tests.helpers import TINY_MNIST, has_logged, metrics, wait_for
 from tests.runs.helpers import make_run
 from tests.wgan_server import program
 from wgan_cli import __version__
+from wgan_cli.commands.printing import print_figures
 from wgan_cli.config import shipped
 from wgan_cli.config.load import load_config
 from wgan_cli.data.mnist import Mnist
@@ -309,8 +310,24 @@ def test_evaluate_says_that_few_samples_are_held_out(wgan: Wgan) -> None:
     data = f"--set=data={{kind: arrays, path: {Path.cwd() / 'x.npy'}}}"
     assert wgan("train", "normal_gp", data, *QUICK, "--out=run").code == 0
     result = wgan("evaluate", "run")
-    assert "\nsamples                          2\n" in result.out
+    assert re.search(r"^samples +2$", result.out, re.MULTILINE)
     assert result.err.startswith("wgan: 2 samples are compared, not 2000: half of the held-out ones give the floors")
+
+
+def test_a_perfect_generator_s_figures_stand_beside_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_figures(
+        {"step": 4, "w1": 1.5, "w1_ci_low": 1.0, "w1_ci_high": 2.0, "w1_floor": 0.25, "odd_floor": 3, "gap": -1.0}
+    )
+    lines = [re.split("  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["figure", "value", "interval of 95 %", "perfect"],
+        ["step", "4"],
+        ["w1", "1.5", "1 to 2", "0.25"],
+        ["odd_floor", "3"],
+        ["gap", "-1"],
+    ]
+    print_figures({"method": "exact", "w1": 2.0})
+    assert capsys.readouterr().out == "method  exact\nw1      2\n"
 
 
 def test_a_run_that_cannot_be_written_to_is_measured_all_the_same(wgan: Wgan) -> None:

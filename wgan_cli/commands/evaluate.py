@@ -64,7 +64,7 @@ def evaluate(
             write_picture(pairs, nearest, f"the samples nearest to training samples{right}these")
     finally:  # a closed pipe must not cost the files, nor a full disk the figures
         if not as_json:
-            told = "each figure, its interval of 95 %, and as _floor its value for a perfect generator:"
+            told = "each figure, its interval of 95 %, and its value for a perfect generator: the nearer, the better"
             logging.getLogger("wgan").info(told)
         (print_json if as_json else print_figures)(figures)
 

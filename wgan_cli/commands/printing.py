@@ -1,10 +1,14 @@
 """What commands print on stdout: one JSON object, or text for people."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
+
+_END = re.compile("_(ci_low|ci_high|floor)$")
+"""Of what tells more of another figure."""
 
 
 def print_json(tree: Any) -> None:
@@ -13,16 +17,22 @@ def print_json(tree: Any) -> None:
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Prints a line for each figure: its name, its value, and the ends of its confidence interval if it has one."""
-    ends = {name for name in figures if name.endswith(("_ci_low", "_ci_high"))}
-    width = max(len(name) for name in figures if name not in ends)
-    for name, value in figures.items():
-        if name in ends:
-            continue
-        text = f"{value:.6g}" if isinstance(value, float) else value
-        if f"{name}_ci_low" in ends:
-            text = f"{text:<11}  {figures[f'{name}_ci_low']:.6g} to {figures[f'{name}_ci_high']:.6g}"
-        typer.echo(f"{name:{width}}  {text}")
+    """Prints a line for each figure: its name, its value, the ends of its confidence interval if it has one, and its
+    value for a perfect generator if that is known."""
+    names = [name for name in figures if _END.sub("", name) not in figures or not _END.search(name)]
+    ends = {name: [figures[name + end] for end in ("_ci_low", "_ci_high") if name + end in figures] for name in names}
+    columns = {
+        "figure": names,
+        "value": [_short(figures[name]) for name in names],
+        "interval of 95 %": [" to ".join(map(_short, ends[name])) for name in names],
+        "perfect": [_short(figures.get(f"{name}_floor", "")) for name in names],
+    }
+    filled = {head: cells for head, cells in columns.items() if any(cells)}
+    rows = list(zip(*filled.values(), strict=True))
+    if len(filled) > 2:
+        print_table(list(filled), rows)
+    else:  # no head is needed to tell names from values
+        print_table(rows[0], rows[1:])
 
 
 def print_facts(facts: dict[str, Any]) -> None:
