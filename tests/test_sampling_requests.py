@@ -140,7 +140,9 @@ def test_one_class_fills_a_grid_and_several_a_row_each(sample: Wgan, run: str, a
 
 def test_the_grid_has_one_row_a_class_and_is_that_of_training(runs: Path, sample: Wgan) -> None:
     for run, asked in (("digits", "0-9"), ("colours", "0-2")):
-        assert sample(run, "--class", asked).code == 0
+        done = sample(run, "--class", asked)
+        assert done.code == 0
+        assert f"samples.png: its rows are {', '.join(opened(runs, run).config.data.class_names)}" in done.err
         grid, trained = (
             np.asarray(Image.open(path)) for path in ("samples.png", runs / run / "samples" / "000000002.png")
         )

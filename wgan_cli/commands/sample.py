@@ -11,6 +11,7 @@ from wgan_cli.commands.options import Best, Checkpoint, Device, Run, a_path, an_
 from wgan_cli.commands.seeds import check_seeds, parse_pair, parse_seeds
 from wgan_cli.errors import BadInputError
 
+log = logging.getLogger("wgan")
 Num = Annotated[
     int | None,
     typer.Option(
@@ -77,9 +78,11 @@ def sample(
     request = sampling.request(loaded, _drawn(seed, seeds, ends, count), numbers, given or (), given_from)
     names, samples = _samples(loaded, request, ends, count)
     if out is None and path.exists():
-        logging.getLogger("wgan").info("%s: is replaced; --out keeps several", path)
+        log.info("%s: is replaced; --out keeps several", path)
     strip = min(count, sampling.LONGEST_STRIP) if ends is not None else None
     drawn = sampling.Drawn(samples, names, sampling.classes(loaded, request))
+    if request.columns is not None and path.suffix == ".png":
+        log.info("%s: its rows are %s", path, ", ".join(dict.fromkeys(drawn.classes or ())))
     sampling.write(drawn, path, loaded, request.columns or strip)
     typer.echo(path)
 
