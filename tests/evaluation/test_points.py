@@ -1,10 +1,14 @@
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from wgan_cli.data.cifar10 import Cifar10
+from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation.points import read_points
 
@@ -70,11 +74,59 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read("~/x.npy").shape == (3, 1)
 
 
+COLOUR = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """The images of COLOUR as PNGs of a folder, two of them in one below it."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for i, pixels in enumerate(COLOUR):
+        Image.fromarray(pixels).save(folder / ("more" if i > 3 else "") / f"{i}.png")
+    return folder
+
+
+def test_pictures_are_the_same_points_as_an_array_of_them(pictures: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", samples=COLOUR)
+    shutil.make_archive(str(pictures), "zip", pictures)
+    points = read(tmp_path / "x.npz")
+    assert torch.equal(read(pictures), points)
+    assert torch.equal(read(pictures.with_suffix(".zip")), points)
+
+
+def test_images_of_a_dataset_are_the_same_points_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its channels are first, those of files last."""
+    channels_first = scale(torch.from_numpy(COLOUR)).movedim(-1, 1)
+    monkeypatch.setattr(Cifar10, "samples", lambda _: channels_first)
+    np.savez(tmp_path / "x.npz", samples=COLOUR)
+    assert torch.equal(read("cifar10:test"), read(tmp_path / "x.npz"))
+
+
+def test_pictures_of_several_sizes_are_refused(pictures: Path) -> None:
+    Image.new("RGB", (4, 4)).save(pictures / "other.png")
+    with pytest.raises(BadInputError, match="pictures: its pictures have 2 sizes, such as 5 x 4 and 4 x 4; give all"):
+        read(pictures)
+
+
+def test_values_in_another_order_are_refused(pictures: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.moveaxis(COLOUR, -1, 1))
+    with pytest.raises(BadInputError, match=r"its samples have shape \(3, 4, 5\), those of .* \(4, 5, 3\); bring"):
+        read_points([str(pictures), str(tmp_path / "x.npy")], 9, torch.Generator())
+    np.save(tmp_path / "flat.npy", COLOUR.reshape(6, -1))
+    one, other = read_points([str(pictures), str(tmp_path / "flat.npy")], 9, torch.Generator())
+    assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", b"", r"is not a \.npy, \.npz, \.pt, \.csv, \.parquet file, nor one of mnist:train"),
-        ("mnist:both", None, r"is not a \.npy, \.npz, \.pt, \.csv, \.parquet file, nor one of mnist:train"),
+        ("x.txt", b"", r"is not a \.npy, \.npz, \.pt, .* nor a folder .* nor one of mnist:train"),
+        (
+            "mnist:both",
+            None,
+            r"is not a \.npy, \.npz, \.pt, .* nor a folder .* nor one of mnist:train",
+        ),
         ("x.csv", b"1,nan\n", "not finite"),
         ("x.csv", b"1,-inf\n", "not finite"),
         ("x.csv", b"1,1e200\n", r"its largest value is 1\.0e\+200, .* divide all sets by the same number"),

@@ -13,7 +13,10 @@ from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.commands.seeds import check_seeds
 from wgan_cli.errors import BadInputError
 
-A = Annotated[str, typer.Argument(help="Samples: .npy, .npz, .pt, .csv, or a dataset such as mnist:test.", metavar="A")]
+A = Annotated[
+    str,
+    typer.Argument(help="Samples: a file, a folder or .zip of pictures, or a dataset such as mnist:test.", metavar="A"),
+]
 B = Annotated[str, typer.Argument(help="Samples to compare with.", metavar="B")]
 Method = Annotated[
     str,

@@ -35,6 +35,8 @@ def refuse_no_samples(name: str) -> None:
     if path.is_dir() and holds_run(path):
         meant = f"{_line('evaluate', path)} measures it, {_line('sample', path, '--out', 'x.npz')} draws samples"
         raise BadInputError(f"{name}: is a run, no set of samples; {meant}")
+    if path.is_dir():
+        _refuse_folder_of_runs(name, path)
 
 
 def refuse_no_run(name: str) -> None:

@@ -1,7 +1,8 @@
 """What a file or folder holds, as a run would read it, and the config lines for it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,41 +159,68 @@ def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Headers:
+    """How many pictures have each size (width, height) and mode, and why others can't be read."""
+
+    names: list[str]
+    sizes: Counter[tuple[int, int]]
+    modes: Counter[str]
+    unreadable: dict[str, str]
+
+    @staticmethod
+    def read(path: Path) -> "_Headers":
+        """Of a folder or .zip. Raises `BadInputError` if none can be read."""
+        sizes: list[tuple[int, int]] = []
+        modes: list[str] = []
+        unreadable: dict[str, str] = {}
+        with open_pictures(path) as pictures:
+            names = list(pictures.stamps)
+            for name in names:
+                try:
+                    image = pictures.image(name)
+                except UNREADABLE as error:
+                    unreadable[name] = reason_of(error)
+                    continue
+                sizes.append(image.size)
+                modes.append(image.mode)
+        if not sizes:
+            name, reason = next(iter(unreadable.items()))
+            raise BadInputError(f"{path}: none of its {len(names)} pictures can be read; first: {name} ({reason})")
+        return _Headers(names, Counter(sizes), Counter(modes), unreadable)
+
+    @property
+    def channels(self) -> int:
+        if set(self.modes) <= {"L", "1", "I;16", "I;16B", "I"}:
+            return 1
+        return 4 if set(self.modes) <= {"RGBA", "LA"} else 3
+
+
+def picture_shape(path: Path) -> tuple[int, int, int]:
+    """The shape (C, H, W) of the pictures in a folder or .zip. Raises `BadInputError` if they have several sizes."""
+    headers = _Headers.read(path)
+    if len(headers.sizes) > 1:
+        some = " and ".join(f"{width} x {height}" for width, height in list(headers.sizes)[:2])
+        raise BadInputError(f"{path}: its pictures have {len(headers.sizes)} sizes, such as {some}; give all the same")
+    ((width, height),) = headers.sizes
+    return headers.channels, height, width
+
+
 def _survey_pictures(path: Path) -> Survey:
-    sizes: dict[tuple[int, int], int] = {}
-    modes: dict[str, int] = {}
-    unreadable: dict[str, str] = {}
-    with open_pictures(path) as pictures:
-        names = list(pictures.stamps)
-        for name in names:
-            try:
-                image = pictures.image(name)
-            except UNREADABLE as error:
-                unreadable[name] = reason_of(error)
-                continue
-            sizes[image.size] = sizes.get(image.size, 0) + 1
-            modes[image.mode] = modes.get(image.mode, 0) + 1
-    if not sizes:
-        name, reason = next(iter(unreadable.items()))
-        raise BadInputError(f"{path}: none of its {len(names)} pictures can be read; first: {name} ({reason})")
+    headers = _Headers.read(path)
+    names, sizes, unreadable = headers.names, headers.sizes, headers.unreadable
     classes = classes_of(names)
     labels = labels_of(names, classes, str(path))
     facts: dict[str, Any] = {
         "kind": "images",
-        "samples": sum(sizes.values()),
-        "sizes": _counted({f"{width} x {height}": count for (width, height), count in sizes.items()}),
-        "modes": _counted(modes),
+        "samples": sizes.total(),
+        "sizes": {f"{width} x {height}": count for (width, height), count in sizes.most_common(10)},
+        "modes": dict(headers.modes.most_common(10)),
         "unreadable": list(unreadable)[:10],
     }
     if labels is not None:
         readable = [label for name, label in zip(names, labels.tolist(), strict=True) if name not in unreadable]
         facts["classes"] = dict(zip(classes, np.bincount(readable, minlength=len(classes)).tolist(), strict=True))
-    side = int(np.median([min(size) for size, count in sizes.items() for _ in range(count)]))
-    channels = 1 if set(modes) <= {"L", "1", "I;16", "I;16B", "I"} else 4 if set(modes) <= {"RGBA", "LA"} else 3
+    side = int(np.median([min(size) for size in sizes.elements()]))
     fitting = min(SIDES, key=lambda candidate: abs(candidate - side))
-    return Survey(facts, Images.model_validate({"path": str(path), "size": fitting, "channels": channels}))
-
-
-def _counted(counts: Mapping[str, int]) -> dict[str, int]:
-    """The most frequent first, ten at most."""
-    return dict(sorted(counts.items(), key=lambda item: -item[1])[:10])
+    return Survey(facts, Images.model_validate({"path": str(path), "size": fitting, "channels": headers.channels}))

@@ -1,14 +1,17 @@
-"""Reads sets of samples as points (N, D), from files or from datasets by name."""
+"""Reads sets of samples as points (N, D), from files, folders of pictures, or datasets by name."""
 
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
+from wgan_cli.data.picture_cache import decode_pictures
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, SampleFile, open_samples
+from wgan_cli.data.survey import picture_shape
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded
 
@@ -20,25 +23,28 @@ SMALLEST, LARGEST = 1e-100, 1e100
 def read_points(
     sources: Sequence[str], most: int, generator: torch.Generator, drop: Sequence[str] = ()
 ) -> list[Tensor]:
-    """The samples of each source, a file or a name such as `mnist:test`, as points (N, D) in float64.
+    """The samples of each source as points (N, D) in float64: of a file, a folder or .zip of pictures, or a dataset by
+    name, such as `mnist:test`.
 
     Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. If there are
     more than `most` samples, `most` are drawn without replacement. Bytes, which `wgan sample` writes for images, are
     scaled to [-1, 1]. Raises `BadInputError` for a source that can't be read or has values that are not finite.
     """
-    datasets = {source: find_split(source) for source in sources}
-    files = {source: _opened(source, drop) for source, dataset in datasets.items() if dataset is None}
+    files = {source: _opened(source, drop) for source in sources if _is_file(source)}
     unknown = [name for name in drop if not any(name in file.left_out for file in files.values())]
     if unknown:
         raise BadInputError(f"--drop {','.join(drop)}: no table has a column {', '.join(unknown)}")
-    found = []
+    found: list[Tensor] = []
+    shapes: list[tuple[int, ...]] = []
     for source in sources:
-        dataset = datasets[source]
-        samples = (
-            files[source].in_order_of(next(iter(files.values()))).tensor() if dataset is None else dataset.samples()
-        )
-        if dataset is None and samples.dtype == torch.uint8:
-            log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
+        if source in files:
+            samples = files[source].in_order_of(next(iter(files.values()))).tensor()
+            if samples.dtype == torch.uint8:
+                log.info("%s: holds bytes, which are taken as those of images: 0 to 255 for -1 to 1", source)
+        else:
+            samples = _images(source)
+        shapes.append(tuple(samples.shape[1:]))
+        _check_layout(source, shapes[-1], sources[0], shapes[0])
         if len(samples) > most:
             log.info("%s: %d of its %d samples are drawn; --num takes more", source, most, len(samples))
             samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
@@ -46,10 +52,35 @@ def read_points(
     return found
 
 
+def _is_file(source: str) -> bool:
+    """Whether a source is a file of samples, and neither a dataset by name nor a folder or .zip of pictures."""
+    return find_split(source) is None and not expanded(source).is_dir() and ending(source) != ".zip"
+
+
 def _opened(source: str, drop: Sequence[str]) -> SampleFile:
     if ending(source) not in ENDINGS:
-        raise BadInputError(f"{source}: is not a {', '.join(ENDINGS)} file, nor one of {', '.join(split_names())}")
+        kinds = f"{', '.join(ENDINGS)} file, nor a folder or .zip of pictures"
+        raise BadInputError(f"{source}: is not a {kinds}, nor one of {', '.join(split_names())}")
     return open_samples(expanded(source), wanted=lambda name: name not in drop)
+
+
+def _images(source: str) -> Tensor:
+    """The images (N, H, W, C) of a dataset by name, or of a folder or .zip of pictures."""
+    dataset = find_split(source)
+    if dataset is not None:
+        return dataset.samples().movedim(1, -1)
+    path = expanded(source)
+    return torch.from_numpy(np.array(decode_pictures(path, picture_shape(path)).pixels)).movedim(1, -1)
+
+
+def _check_layout(source: str, shape: tuple[int, ...], first: str, other: tuple[int, ...]) -> None:
+    """Raises `BadInputError` for as many values in another order, such as (3, 32, 32) and (32, 32, 3)."""
+    one, two = ([size for size in sizes if size > 1] for sizes in (shape, other))
+    if one != two and sorted(one) == sorted(two):
+        raise BadInputError(
+            f"{source}: its samples have shape {shape}, those of {first} {other}; bring both into one order, which is "
+            "(height, width, channels) for images"
+        )
 
 
 def _points(source: str, samples: Tensor) -> Tensor:
