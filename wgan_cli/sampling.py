@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wgan_cli.conditions import Classes, GivenColumns
 from wgan_cli.data.pixels import Array, to_pixels
+from wgan_cli.data.places import check_apart
 from wgan_cli.data.sample_files import check_columns, open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import creations, write_atomically
@@ -175,6 +176,7 @@ def check_out(path: Path, loaded: LoadedRun) -> None:
         _import_pyarrow(path)
     if not path.parent.is_dir():
         raise BadInputError(f"--out {path}: there is no folder {path.parent}; make it first")
+    check_apart(path, data.places, "--out")
     if not path.suffix and (holds_run(path) or next(near_runs(path, depth=1), None)):
         raise BadInputError(f"--out {path}: holds runs, among which PNGs would be lost; name a folder of their own")
 

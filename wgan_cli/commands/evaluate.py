@@ -44,6 +44,7 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator, each figure beside its floor."""
+    from wgan_cli.data.places import check_apart
     from wgan_cli.devices import pick_device
     from wgan_cli.evaluation import figures as evaluation
     from wgan_cli.runs.loaded import load_run
@@ -52,6 +53,9 @@ def evaluate(
     check_seeds(seed + num - 1, num)
     plot, nearest = checked_png(plot), checked_png(nearest, "--nearest")
     loaded = load_run(target, pick_device(device), best=best)
+    for path, option in ((plot, "--plot"), (nearest, "--nearest")):
+        if path is not None:
+            check_apart(path, loaded.config.data.places, option)
     pairs = evaluation.closest(loaded, num, seed) if nearest is not None else None
     figures = evaluation.evaluate(loaded, num, seed, shows_progress=True)
     _tell_of_few(int(figures["samples"]), num)

@@ -63,6 +63,7 @@ def sample(
 ) -> None:
     """Draw samples from a trained generator, and print their path."""
     from wgan_cli import sampling
+    from wgan_cli.data.places import check_apart
     from wgan_cli.devices import pick_device
     from wgan_cli.runs.loaded import load_run
 
@@ -71,6 +72,8 @@ def sample(
     loaded = load_run(target, pick_device(device), raw=raw, best=best)
     path = out or Path("samples.png" if loaded.config.data.is_image else "samples.npz")
     sampling.check_out(path, loaded)
+    if given_from is not None:
+        check_apart(path, [str(given_from)], "--out")
     numbers = sampling.parse_classes(classes, loaded) if classes is not None else None
     count = _count(num, numbers, given_from, loaded)
     check_seeds(seed + count - 1, count)

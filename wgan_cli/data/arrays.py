@@ -68,6 +68,11 @@ class Arrays(DataSpec):
     def paths(self) -> tuple[str, ...]:
         return (self.path,) if isinstance(self.path, str) else self.path
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        labels = [self.labels] if self.labels and is_file(self.labels) else []
+        return (*self.paths, *labels, *([self.heldout] if isinstance(self.heldout, str) else []))
+
     def resolved(self) -> Self:
         if not self.paths:
             raise BadInputError("path: must name a file, or several")

@@ -132,6 +132,11 @@ class DataSpec(Choice, ABC):
         """This spec with what only the files know filled in, such as the shape of a sample. Raises `BadInputError`."""
         return self
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The user's own files and folders that hold the samples."""
+        return ()
+
     @abstractmethod
     def load(self, device: torch.device) -> Dataset:
         """Reads the samples into the device's memory. Raises `WganError` if they can't be read or downloaded."""
@@ -210,3 +215,17 @@ class DataSpec(Choice, ABC):
     def density(self, x: Tensor) -> Tensor | None:
         """The target's probability density at each value of `x`, if it is known in closed form."""
         return None
+
+
+def is_same(kept: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether the state of a dataset is that which a checkpoint has kept; older checkpoints lack some names."""
+    return bool(kept) == bool(found) and _equal(kept, {name: found.get(name) for name in kept})
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two trees of plain containers and tensors hold the same."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return bool(one == other)

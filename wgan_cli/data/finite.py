@@ -138,7 +138,8 @@ class FiniteDataset(ReferenceDataset):
     def batches(self, batch_size: int, generator: torch.Generator, share: slice = WHOLE) -> Batches:
         if batch_size > len(self.samples):
             raise BadInputError(
-                f"training.batch_size: {batch_size} is larger than the {len(self.samples)} samples of {self.where}"
+                f"training.batch_size: {batch_size} is larger than the {len(self.samples)} samples of {self.where}; "
+                "lower it"
             )
         return self.samples.batches(batch_size, generator, share)
 

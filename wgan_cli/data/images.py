@@ -41,6 +41,10 @@ class Images(DataSpec):
 
     location_keys = frozenset({"path", "heldout", "resident"})
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.path, self.heldout) if isinstance(self.heldout, str) else (self.path,)
+
     def resolved(self) -> Self:
         if self.classes is not None:
             return self  # from a checkpoint, or a run's config: the files may be elsewhere by now

@@ -1,5 +1,6 @@
 """Loads a trained run: its networks in evaluation mode, and samples of its generator by seed."""
 
+import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from wgan_cli.conditions import Classes, Conditions
 from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data import Dataset
+from wgan_cli.data.base import is_same
 from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.networks.base import in_batches
@@ -20,6 +22,7 @@ from wgan_cli.plots.samples import Scene, picture
 from wgan_cli.plots.style import png
 from wgan_cli.runs.checkpoints import checkpoint_config, find_checkpoint
 
+log = logging.getLogger("wgan")
 Asked = Tensor | str | int | Mapping[str, float] | None
 """What samples are asked to be."""
 
@@ -57,8 +60,13 @@ class LoadedRun:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The run's data on the device, loaded once. Raises `WganError` if it can't be had any more."""
-        return self.config.load_data(self.device)
+        """The run's data on the device, loaded once; if it has changed since, the log warns. Raises `WganError` if it
+        can't be had any more."""
+        dataset = self.config.load_data(self.device)
+        if not is_same(self.data_state, dataset.state_dict()):
+            told = "has changed since the run was trained: what is held out now, it may have seen"
+            log.warning("%s: %s", " ".join(self.config.data.places) or self.config.data.kind, told)
+        return dataset
 
     def sample(self, seeds: Sequence[int] | int, condition: Asked = None) -> Tensor:
         """One sample a seed, on the device: (N, *shape) of the data's own shape, in the units of training.

@@ -134,13 +134,14 @@ def _saved_state(config: RunConfig, path: Path) -> dict[str, Any] | None:
             "name another folder for a new run"
         )
     state = read_newest(path)
-    if state is not None:
-        _tell_of_other_end(config, state, path)
-    if state is not None and state["step"] > config.training.iterations:
+    if state is None:
+        return None
+    if state["step"] > config.training.iterations:
         raise BadInputError(
             f"--out {path}: its run is at iteration {state['step']} already, beyond training.iterations: "
             f"{config.training.iterations}"
         )
+    _tell_of_other_end(config, state, path)
     return state
 
 

@@ -10,6 +10,7 @@ from torch.nn.utils import get_total_norm
 
 from wgan_cli.conditions import ConditionalDataset, Conditions
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.base import is_same
 from wgan_cli.errors import BadInputError, ExitCode, WganError
 from wgan_cli.lipschitz.base import Noise
 from wgan_cli.networks.kinked import Kinked
@@ -122,11 +123,10 @@ class Trainer:
         trained_on = state.get("device", self.device.type)
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
-        kept, data = state.get("data", {}), self.dataset.state_dict()
-        is_same = _equal(kept, {name: data.get(name) for name in kept})  # older checkpoints lack names, but not all
-        if not is_same or bool(kept) != bool(data):
+        if not is_same(state.get("data", {}), self.dataset.state_dict()):
+            places = " ".join(self.config.data.places) or self.config.data.kind
             raise BadInputError(
-                "the data has changed since the run began; go on with the same files, or start a new run"
+                f"{places}: the data has changed since the run began; go on with the same files, or start a new run"
             )
         try:
             self.networks.load_state_dict(state)
@@ -171,15 +171,6 @@ class Trainer:
 def _joined(latents: Tensor, condition: Tensor | None) -> Tensor:
     """The generator's inputs: latents (N, dim), and the conditions (N, width) of its samples."""
     return latents if condition is None else torch.cat([latents, condition], 1)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two trees of plain containers and tensors hold the same."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    return bool(one == other)
 
 
 def _dropout_state(device: torch.device) -> dict[str, Tensor]:
