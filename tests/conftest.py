@@ -15,6 +15,7 @@ import torch
 
 from tests.helpers import exit_code, made_up_checksums, write_made_up_mnist
 from wgan_cli.data.mnist import Mnist
+from wgan_cli.measures import classifier
 
 torch.set_num_threads(1)  # networks here are so small that a second thread costs more than it gives
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")  # a third less to compile; `vectorised` switches it on
@@ -35,6 +36,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a few made-up samples need not be good."""
+    monkeypatch.setattr(classifier, "LEAST_STEPS", 1)
 
 
 Wgan = Callable[..., Result]

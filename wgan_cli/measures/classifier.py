@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ MOST_CLASSES = 100
 """A classifier this small learns no more."""
 SMALLEST_SIDE = 4
 """In pixels: it halves them twice."""
+WIDTH = 1.64
+"""In standard deviations of a guess's accuracy: by chance, a classifier that learned nothing is better once in 20."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,13 @@ class Classifier:
         return in_batches(self.head, in_batches(self.features, images)).argmax(1)
 
 
-def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs: int = 3) -> Classifier | None:
-    """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels, and
-    for samples that are no images or fields.
+EPOCHS, BATCH, LEAST_STEPS = 3, 128, 200
+"""Passes over the data, as many more as small data need for so many steps, in batches of this size."""
+
+
+def trained_classifier(dataset: Dataset, kind: str, device: torch.device) -> Classifier | None:
+    """The classifier of a dataset of this `kind`, from the cache or trained now; None for data without labels, for
+    samples that are no images or fields, and, with a warning, if it does no better than a guess.
 
     The name of the cached file contains a checksum of the training samples, so it is never used for other data.
     """
@@ -62,7 +69,9 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
     content = hashlib.md5(usedforsecurity=False)
     for part in (*train[0].split(1024), train[1]):  # some at a time: a copy of all may not fit
         content.update(part.cpu().numpy().tobytes())
-    cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}.pt"
+    epochs = max(EPOCHS, math.ceil(LEAST_STEPS / math.ceil(len(train[0]) / BATCH)))
+    longer = f"-{epochs}" if epochs > EPOCHS else ""
+    cache = Path(platformdirs.user_cache_dir("wgan", appauthor=False)) / f"{name}-{content.hexdigest()}{longer}.pt"
     classes = int(train[1].max()) + 1
     with torch.random.fork_rng(
         devices=[device] if device.type == "cuda" else []
@@ -73,6 +82,14 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device, epochs
             _fit(network, *train, epochs)
             _write_cache(network, cache)
     accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).cpu().double().mean().item()
+    guessed = test[1].bincount().max().item() / len(test[1])
+    if accuracy <= guessed + WIDTH * math.sqrt(guessed * (1 - guessed) / len(test[1])):
+        log.warning(
+            "no Fréchet distance: a classifier of the %d training samples is right about %.0f %% of the held-out ones, "
+            "hardly more than a guess (%.0f %%)",
+            *(len(train[0]), 100 * accuracy, 100 * guessed),
+        )
+        return None
     head = network[-1]
     assert isinstance(head, nn.Linear)
     return Classifier(name, network[:-1], head, accuracy)
@@ -90,7 +107,7 @@ def _network(shape: torch.Size, classes: int) -> nn.Sequential:
 def _fit(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     orders = [torch.randperm(len(images)).to(images.device) for _ in range(epochs)]
-    for chosen in tracked([part for order in orders for part in order.split(128)], "classifier"):
+    for chosen in tracked([part for order in orders for part in order.split(BATCH)], "classifier"):
         optimizer.zero_grad()
         cross_entropy(network(images[chosen]), labels[chosen]).backward()
         optimizer.step()
