@@ -129,6 +129,12 @@ def test_a_range_of_an_older_run_is_of_the_names_between(asked: str, numbers: li
         assert parse_classes(asked, loaded) == numbers
 
 
+def test_the_name_of_a_class_may_have_a_comma() -> None:
+    loaded: Any = SimpleNamespace(conditions=Classes(("a", "b", "a,b"), torch.full((3,), 1 / 3)))
+    assert parse_classes("a,b", loaded) == [2]
+    assert parse_classes("b,a", loaded) == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("run", "asked", "count"),
     [("digits", "7", 64), ("colours", "red", 64), ("digits", "0-9", 80), ("colours", "0,1", 16)],

@@ -125,7 +125,8 @@ def parse_classes(text: str, loaded: LoadedRun) -> list[int]:
     if not isinstance(conditions, Classes):
         raise BadInputError("--class: the run was not trained with condition: {kind: labels}")
     numbers: list[int] = []
-    for part in map(str.strip, text.split(",")):
+    parts = [text] if text in conditions.names else text.split(",")  # the name of a class may have a comma
+    for part in map(str.strip, parts):
         first, dash, last = part.partition("-")
         if part in conditions.names or not (dash and first.isdecimal() and last.isdecimal()):
             numbers.append(conditions.number(part))

@@ -1,5 +1,6 @@
 """Runs through time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def test_each_frame_shows_its_grid_and_the_curves_so_far() -> None:
     drawn = [(frame[:, 560:] < 250).any(-1).sum() for frame in shown]  # on the right, where the curves are
     assert drawn == sorted(drawn)
     assert drawn[0] < drawn[1] < drawn[-1]
+
+
+def test_the_last_frame_shows_all_that_was_logged() -> None:
+    """Also after the last grid: a run that was stopped early has none but that of iteration 0."""
+    whole = run()
+    early = replace(whole, grids={0: whole.grids[0]})
+    (only,) = frames(early)
+    last = list(frames(whole))[-1]
+    assert np.array_equal(only[:, 560:], last[:, 560:])
 
 
 def test_a_long_run_has_a_limited_number_of_frames() -> None:

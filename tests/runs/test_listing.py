@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import time
@@ -31,6 +32,20 @@ def live(tmp_path: Path) -> Path:
         folder.scalars(FIGURES, 10)
         shutil.copytree(path, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+def test_a_run_whose_process_has_ended_here_is_stopped_at_once(live: Path) -> None:
+    status = json.loads((live / "status.json").read_text())
+    for change, state in (
+        ({}, "running"),
+        ({"pid": 2**22 + 1}, "stopped"),  # above the largest number of a process
+        ({"pid": 2**22 + 1, "host": "elsewhere"}, "running"),
+        ({"pid": "x"}, "running"),
+        ({"pid": 10**30}, "running"),
+        ({"pid": 0}, "running"),
+    ):
+        (live / "status.json").write_text(json.dumps({**status, **change}))
+        assert summary(live).state == state, change
 
 
 def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:

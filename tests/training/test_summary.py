@@ -23,5 +23,11 @@ def test_figures_that_a_run_does_not_have_are_left_out() -> None:
         assert [line.split()[0] for line in summary(RUN, figures, 1, 0.0)] == ["1", "next:"]
 
 
+def test_few_held_out_samples_are_told() -> None:
+    told = "truth/w1: 9 held-out samples are too few to tell good samples from fair ones"
+    assert told in summary(RUN, {"truth/w1": 24.8, "truth/w1_floor": 24.9}, 1, 0.0, compared=9)
+    assert len(list(summary(RUN, {"truth/w1": 2.5}, 1, 0.0, compared=100))) == 3
+
+
 def test_a_folder_is_not_taken_for_an_option() -> None:
     assert list(summary(Path("-x"), {}, 1, 0.0))[-1] == "next: `wgan sample ./-x` or `wgan evaluate ./-x`"

@@ -50,7 +50,7 @@ def frames(run: RunCurves, dpi: int = 100) -> Iterator[Pixels]:
         image.set_data(run.grids[step])
         picture.set_title(f"{run.name}: iteration {step:,}", fontsize=10)
         for line, at, values in curves:
-            so_far = at <= step
+            so_far = at <= (step if step < chosen[-1] else np.inf)  # the last one shows all that was logged since
             line.set_data(at[so_far], values[so_far])
         yield rendered(figure)
 

@@ -208,7 +208,7 @@ def _moments_figure(scene: Scene) -> "Figure":
             axes.plot(real, values, ".", color=GENERATED, markersize=3)
             axes.axline((real.min(), real.min()), slope=1, color=TARGET, linewidth=1, label="equal")
             axes.set_xlabel(f"{title} of real columns")
-        finish(axes, f"{title} of generated columns")
+        finish(axes, f"{title} of {'real' if scene.is_real else 'generated'} columns")
     return figure
 
 

@@ -1,8 +1,10 @@
 """The list of runs below a folder. It only reads files, so it also shows runs that other machines train now."""
 
 import logging
+import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os.path import realpath
@@ -128,7 +130,7 @@ def _summary(path: Path, name: str) -> RunSummary:
         name=name,
         step=step,
         iterations=config.training.iterations,
-        state=_state(status.get("state"), step, config, time.time() - written, speed),
+        state=_state(status, step, config, time.time() - written, speed),
         gap=last.get("critic/gap"),
         w1=last.get("critic/w1"),
         truth=newest("truth/w1"),
@@ -138,17 +140,32 @@ def _summary(path: Path, name: str) -> RunSummary:
     )
 
 
-def _state(written: Any, step: int, config: RunConfig, silent_for: float, speed: float | None) -> State:
-    """The state of a run whose status.json holds `written`. A run that should be running, but was silent for too long,
-    was killed or lost its machine: it counts as stopped."""
+def _state(status: Mapping[str, Any], step: int, config: RunConfig, silent_for: float, speed: float | None) -> State:
+    """The state of a run whose status.json holds `status`. A run that should be running, but whose process has ended,
+    or that was silent for too long, was killed or lost its machine: it counts as stopped."""
+    written = status.get("state")
     if written == "diverged":
         return "diverged"
     if written == "running":
         patience = SILENCE + 3 * config.output.log_every / speed if speed else FIRST_SILENCE
-        return "running" if silent_for < patience else "stopped"
+        return "running" if silent_for < patience and not _has_ended(status) else "stopped"
     # The last iteration alone says little: an error may have cost its checkpoint, as on a full disk.
     is_complete = config.training.patience is not None or step >= config.training.iterations
     return "finished" if written == "finished" and is_complete else "stopped"
+
+
+def _has_ended(status: Mapping[str, Any]) -> bool:
+    """Whether a run was of this machine, and its process is no more."""
+    pid = status.get("pid")
+    if os.name != "posix" or status.get("host") != socket.gethostname() or not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # it is another user's
+    return False
 
 
 def _modified(path: Path) -> float:

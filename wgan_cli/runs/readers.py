@@ -19,6 +19,8 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
     Raises `BadInputError` if the file can't be read.
     """
+    if not run.exists():
+        raise BadInputError(f"{run}: no such folder; `wgan runs` lists runs")
     try:
         text = (run / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError as error:

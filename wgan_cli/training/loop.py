@@ -93,7 +93,9 @@ def train_run(
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
         if world.is_first:
-            for line in summary(path, figures, trainer.step - started, time.monotonic() - begun):
+            heldout = trainer.dataset.heldout()
+            compared = None if heldout is None else len(heldout)
+            for line in summary(path, figures, trainer.step - started, time.monotonic() - begun, compared):
                 log.info("%s", line)
     return path
 

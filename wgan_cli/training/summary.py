@@ -8,11 +8,17 @@ from wgan_cli.bars import in_words
 from wgan_cli.paths import argument
 from wgan_cli.training.reporting import SCORES
 
+FEW = 100
+"""So few held-out samples tell little of samples: their own distances from each other are large."""
 
-def summary(path: Path, figures: Mapping[str, float], iterations: int, seconds: float) -> Iterator[str]:
+
+def summary(
+    path: Path, figures: Mapping[str, float], iterations: int, seconds: float, compared: int | None = None
+) -> Iterator[str]:
     """A few lines: the time of these `iterations`, what the samples are worth, and what to do with the run in `path`.
 
-    `figures` are the newest ones by name. Each truth stands beside its floor, the value of a perfect generator.
+    `figures` are the newest ones by name. Each truth stands beside its floor, the value of a perfect generator. With
+    how many held-out samples W1 was `compared` is told where they are few.
     """
     yield f"{iterations:,} iterations in {in_words(seconds)}; pictures of samples are in {path / 'samples'}"
     for name, value in figures.items():
@@ -20,6 +26,8 @@ def summary(path: Path, figures: Mapping[str, float], iterations: int, seconds: 
             floor = figures.get(f"{name}_floor")
             perfect = "" if floor is None else f", where a perfect generator has about {floor:.4g}"
             yield f"{name}: {value:.4g}{perfect}"
+    if compared is not None and compared < FEW:
+        yield f"truth/w1: {compared} held-out samples are too few to tell good samples from fair ones"
     if figures.get("critic/w1_low", 0) > 0:
         yield f"proved: W1 is larger than {figures['critic/w1_low']:.4g}, with about 95 % confidence"
     lines = (shlex.join(["wgan", command, argument(path)]) for command in ("sample", "evaluate"))
