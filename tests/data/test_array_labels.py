@@ -131,8 +131,21 @@ def test_a_survey_finds_labels_by_their_usual_names(wgan: Wgan, tmp_path: Path, 
     assert "# condition: {kind: labels}  # learns classes, for wgan sample --class" in written
 
 
+@pytest.mark.parametrize("labels", [CLASS, NAMES[CLASS], CLASS.astype(float)])
+def test_a_survey_finds_labels_by_their_values(wgan: Wgan, tmp_path: Path, labels: Any) -> None:
+    done = wgan("data", save(tmp_path / "a.npz", labels, name="particle"))
+    assert "labels: particle}" in done.out
+    assert "classes" in done.out
+
+
 def test_a_survey_takes_no_other_array_for_labels(wgan: Wgan, tmp_path: Path) -> None:
-    for labels, name in ((CLASS, "names"), (CLASS[1:], "labels"), (CLASS / 7, "labels"), (np.eye(3)[CLASS], "y")):
+    for labels, name in (
+        (np.arange(COUNT), "seeds"),
+        (np.zeros(COUNT), "flag"),
+        (CLASS[1:], "labels"),
+        (CLASS / 7, "labels"),
+        (np.eye(3)[CLASS], "y"),
+    ):
         done = wgan("data", save(tmp_path / "a.npz", labels, name=name))
         assert (done.code, done.err) == (0, "")
         assert "classes" not in done.out

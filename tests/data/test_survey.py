@@ -128,7 +128,7 @@ def test_a_key_goes_into_the_line(tmp_path: Path, wgan: Wgan) -> None:
         assert f"{path}: --key is for .npz files alone; leave it out" in refused.err
     refused = wgan("data", "x.npz")
     assert refused.code == 2
-    assert "name one by `key`" in refused.err
+    assert "name one by key" in refused.err
 
 
 def test_pictures_are_told_by_size_mode_and_class(tmp_path: Path) -> None:

@@ -58,13 +58,20 @@ def test_the_log_tells_the_ends_of_the_bins_and_which_are_left_out(caplog: pytes
     assert "1, 2, 3, 4, 5, 6, 7, 8, 9 left out, with too few real samples" in caplog.text
 
 
-def test_a_column_of_few_values_has_a_bin_for_each() -> None:
-    condition = (torch.arange(80) % 2).double()[:, None]
-    real = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
-    figures = bin_distances(columns("flag"), real + 1, real, real, condition)
-    counts = [value for name, value in figures.items() if name.endswith("samples")]
-    assert counts == [20, 20]
-    assert [value for name, value in figures.items() if name.endswith("w1")] == pytest.approx([1, 1], rel=1e-6)
+@pytest.mark.parametrize("values", [2, 3, BINS])
+def test_a_column_of_few_values_has_a_bin_for_each(values: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Most samples have the first one: of tenths, several would be that value, and others none."""
+    caplog.set_level(logging.INFO, "wgan")
+    value = torch.where(torch.arange(200) % 2 == 0, 0, torch.arange(200) // 2 % values)
+    real = torch.randn(100, 1, generator=torch.Generator().manual_seed(0))
+    spread = GivenColumns(("code",), torch.zeros(1, 1), torch.tensor([1.0]), torch.tensor([2.0]), [[0.0, 9.0]])
+    figures = bin_distances(spread, real + 1, real, real, (value.double()[:, None] - 1) / 2)
+    counts = [figures[f"condition/code/{number}/samples"] for number in range(values)]
+    assert counts == value[:100].bincount(minlength=values).tolist()
+    assert [figures[f"condition/code/{number}/w1"] for number in range(values)] == pytest.approx([1] * values, rel=1e-6)
+    assert f"condition/code/{values}/samples" not in figures
+    told = ", ".join(map(str, range(values)))
+    assert caplog.messages == [f"condition/code/0 to {values - 1} are of the values {told}"]
 
 
 def test_wrong_conditions_are_seen_where_all_samples_together_look_right() -> None:

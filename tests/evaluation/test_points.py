@@ -109,6 +109,15 @@ def test_pictures_of_several_sizes_are_refused(pictures: Path) -> None:
         read(pictures)
 
 
+def test_a_key_names_the_array_of_files_that_have_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", waves=np.arange(6.0).reshape(3, 2), others=np.zeros(4))
+    np.savez(tmp_path / "b.npz", samples=np.ones((3, 2)))
+    one, two = read_points([str(tmp_path / name) for name in ("a.npz", "b.npz")], 9, torch.Generator(), key="waves")
+    assert (one.tolist(), two.tolist()) == ([[0, 1], [2, 3], [4, 5]], [[1, 1]] * 3)
+    with pytest.raises(BadInputError, match=r"--key wave: no \.npz file has an array of this name"):
+        read_points([str(tmp_path / "a.npz")], 9, torch.Generator(), key="wave")
+
+
 def test_values_in_another_order_are_refused(pictures: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.moveaxis(COLOUR, -1, 1))
     with pytest.raises(BadInputError, match=r"its samples have shape \(3, 4, 5\), those of .* \(4, 5, 3\); bring"):

@@ -31,6 +31,7 @@ Num = Annotated[int, typer.Option(min=1, metavar="N", help="The most samples of 
 Seed = Annotated[
     int, typer.Option(min=0, metavar="SEED", help="The seed of the selection, the directions and the critic.")
 ]
+Key = Annotated[str | None, typer.Option(help="The array of .npz files that have one of this name.", metavar="NAME")]
 Drop = Annotated[
     str | None, typer.Option(help="Columns of tables that are left out, such as text.", metavar="NAME,NAME")
 ]
@@ -55,6 +56,7 @@ def distance(
     epsilon: Epsilon = None,
     num: Num = 2000,
     seed: Seed = 0,
+    key: Key = None,
     drop: Drop = None,
     config: Config = None,
     confidence: Confidence = None,
@@ -75,7 +77,8 @@ def distance(
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
-    x, y = read_points([a, b], num, generator, [name.strip() for name in drop.split(",")] if drop else ())
+    dropped = [name.strip() for name in drop.split(",")] if drop else []
+    x, y = read_points([a, b], num, generator, dropped, key)
     fits, confidence = load_fits(config), confidence or CONFIDENCE
     problem = Problem(
         x, y, p=p, epsilon=epsilon, seed=seed, fits=fits, confidence=confidence, with_plan=plot is not None

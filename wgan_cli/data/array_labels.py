@@ -1,5 +1,6 @@
 """Classes of samples in arrays and tables: an array or a column of labels, of whole numbers or text."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from wgan_cli.paths import ending, expanded
 Array = NDArray[Any]
 USUAL = ("labels", "label", "y", "targets", "target", "classes", "y_train")
 """What arrays of labels are usually called."""
+LONGEST_LABEL = 400
+"""In bytes: 100 characters."""
 MOST_CLASSES, SAMPLES_A_CLASS = 100, 5
-"""At most and on average at least, for a column of text to look like classes."""
+"""At most, and on average at least, of what looks like classes."""
 
 
 def labels_of(files: SampleFiles, name: str) -> Array:
@@ -42,27 +45,49 @@ def is_file(name: str) -> bool:
 
 def has_labels(files: SampleFiles, name: str) -> bool:
     """Whether each file has the labels `name` of its own samples."""
-    return all(name in one.left_out or name in _arrays(one.path) for one in files.opened)
+    return all(name in one.left_out or name in array_names(one.path) for one in files.opened)
 
 
-def _arrays(path: Path) -> list[str]:
-    """The names of the arrays in an .npz file."""
-    return np.load(path, allow_pickle=False).files if ending(path) == ".npz" else []
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in an .npz file; none of another file, or of one that can't be read."""
+    if ending(path) != ".npz":
+        return []
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return list(arrays.files)
+    except UNREADABLE:
+        return []  # whoever reads its samples is told
 
 
 def usual_labels(path: Path, key: str | None, count: int) -> str | None:
-    """The name of an array in an .npz file that looks like labels of its `count` samples, if there is one."""
-    if ending(path) != ".npz":
+    """The name of an array in an .npz file that looks like classes of its `count` samples, if there is one: by its
+    name, or as it has few values, several samples each."""
+    names = [name for name in _small_arrays(path, LONGEST_LABEL * count) if name not in (key, "samples")]
+    usual = [name for name in USUAL if name in names]
+    found = {name: labels for name in dict.fromkeys([*usual, *names]) if (labels := _labels(path, name)) is not None}
+    fitting = [name for name, labels in found.items() if len(labels) == count]
+    return next((name for name in fitting if name in USUAL or _look_like_classes(found[name])), None)
+
+
+def _small_arrays(path: Path, size: int) -> list[str]:
+    """The names of the arrays in an .npz file that have at most this size, in bytes."""
+    if not array_names(path):
+        return []
+    with zipfile.ZipFile(path) as file:
+        return [info.filename.removesuffix(".npy") for info in file.infolist() if info.file_size <= 1024 + size]
+
+
+def _labels(path: Path, name: str) -> Array | None:
+    """The labels of this name; None if there are none."""
+    try:
+        return read_labels(path, name)
+    except BadInputError:
         return None
-    with np.load(path, allow_pickle=False) as file:
-        names = [name for name in USUAL if name in file.files and name != key]
-    for name in names:
-        try:
-            if len(read_labels(path, name)) == count:
-                return name
-        except BadInputError:
-            continue  # of that name, but no labels
-    return None
+
+
+def _look_like_classes(labels: Array) -> bool:
+    count = len(np.unique(labels))
+    return 2 <= count <= min(MOST_CLASSES, len(labels) / SAMPLES_A_CLASS)
 
 
 def text_columns_of(path: Path) -> tuple[str, ...]:
@@ -76,16 +101,9 @@ def text_columns_of(path: Path) -> tuple[str, ...]:
 
 
 def class_column(path: Path, texts: Sequence[str]) -> str | None:
-    """The column of a table that looks like classes, if there is one: of those that hold text, the first with few
-    values, several samples each."""
-    for name in texts:
-        try:
-            _, counts = np.unique(read_labels(path, name), return_counts=True)
-        except BadInputError:
-            continue  # some of its cells are empty
-        if 2 <= len(counts) <= MOST_CLASSES and len(counts) <= counts.sum() / SAMPLES_A_CLASS:
-            return name
-    return None
+    """The first of a table's columns of text that looks like classes, if there is one."""
+    columns = ((name, _labels(path, name)) for name in texts)
+    return next((name for name, labels in columns if labels is not None and _look_like_classes(labels)), None)
 
 
 def class_names(labels: Array) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def _read_npz(path: Path, key: str | None) -> Array:
         if key is not None and key not in file:
             raise ValueError(f"has no array {key}, but {', '.join(file.files) or 'none at all'}")
         if key is None and "samples" not in file and len(file.files) != 1:
-            raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by `key`")
+            raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by key")
         return np.asarray(file[key or ("samples" if "samples" in file else file.files[0])])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
+from wgan_cli.data.array_labels import array_names
 from wgan_cli.data.picture_cache import decode_pictures
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, SampleFile, open_samples
@@ -21,16 +22,23 @@ SMALLEST, LARGEST = 1e-100, 1e100
 
 
 def read_points(
-    sources: Sequence[str], most: int, generator: torch.Generator, drop: Sequence[str] = ()
+    sources: Sequence[str],
+    most: int,
+    generator: torch.Generator,
+    drop: Sequence[str] = (),
+    key: str | None = None,
 ) -> list[Tensor]:
     """The samples of each source as points (N, D) in float64: of a file, a folder or .zip of pictures, or a dataset by
     name, such as `mnist:test`.
 
-    Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. If there are
-    more than `most` samples, `most` are drawn without replacement. Bytes, which `wgan sample` writes for images, are
-    scaled to [-1, 1]. Raises `BadInputError` for a source that can't be read or has values that are not finite.
+    Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. Of an .npz file
+    that has an array `key`, the samples are these. If there are more than `most` samples, `most` are drawn without
+    replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises `BadInputError` for a
+    source that can't be read or has values that are not finite.
     """
-    files = {source: _opened(source, drop) for source in sources if _is_file(source)}
+    if key is not None and not any(key in array_names(expanded(source)) for source in sources):
+        raise BadInputError(f"--key {key}: no .npz file has an array of this name")
+    files = {source: _opened(source, drop, key) for source in sources if _is_file(source)}
     unknown = [name for name in drop if not any(name in file.left_out for file in files.values())]
     if unknown:
         raise BadInputError(f"--drop {','.join(drop)}: no table has a column {', '.join(unknown)}")
@@ -57,11 +65,13 @@ def _is_file(source: str) -> bool:
     return find_split(source) is None and not expanded(source).is_dir() and ending(source) != ".zip"
 
 
-def _opened(source: str, drop: Sequence[str]) -> SampleFile:
+def _opened(source: str, drop: Sequence[str], key: str | None) -> SampleFile:
     if ending(source) not in ENDINGS:
         kinds = f"{', '.join(ENDINGS)} file, nor a folder or .zip of pictures"
         raise BadInputError(f"{source}: is not a {kinds}, nor one of {', '.join(split_names())}")
-    return open_samples(expanded(source), wanted=lambda name: name not in drop)
+    path = expanded(source)
+    own = key if key in array_names(path) else None
+    return open_samples(path, own, wanted=lambda name: name not in drop)
 
 
 def _images(source: str) -> Tensor:
