@@ -143,6 +143,17 @@ def test_a_survey_finds_the_class_and_what_to_leave_out(table: Path) -> None:
     assert found.yaml_lines() == f"data: {{kind: arrays, path: {table}, labels: kind, drop: [id]}}"
 
 
+def test_a_column_that_counts_the_rows_is_told(wgan: Wgan, tmp_path: Path) -> None:
+    rows = [f"{1000 + 2 * i},{i % 7},{i / 3}\n" for i in range(30)]
+    (tmp_path / "x.csv").write_text("event,a,b\n" + "".join(rows))
+    told = "x.csv: event counts up from row to row, as an id does; drop: [event] leaves it out"
+    done = wgan("data", tmp_path / "x.csv")
+    assert told in done.err
+    assert "count up" not in done.out
+    (tmp_path / "x.csv").write_text("event,a,b\n" + "".join(rows[::-1]))
+    assert "counts up" not in wgan("data", tmp_path / "x.csv").err
+
+
 def test_text_with_empty_cells_or_rare_values_is_no_class(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b,c\n" + "".join(f"{i},{'x' * (i % 2)},word{i % 9}\n" for i in range(20)))
     found = survey(tmp_path / "x.csv")

@@ -40,8 +40,11 @@ def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = No
 
 
 def _says_little(name: str, fact: Any, facts: dict[str, Any]) -> bool:
-    """Whether a reader would only wonder: no missing values, nothing unreadable, one range of all columns."""
-    return not fact if name in ("missing", "unreadable") else name == "range" and "columns" in facts
+    """Whether a reader would only wonder, no missing values, nothing unreadable, one range of all columns; or is told
+    in a warning."""
+    if name in ("missing", "unreadable"):
+        return not fact
+    return name == "count up" or (name == "range" and "columns" in facts)
 
 
 def _scene(spec: Any) -> Any:

@@ -24,6 +24,8 @@ from wgan_cli.paths import ending
 
 MOST_COLUMNS = 20
 """Columns of a wider table are not listed one by one."""
+FEWEST_TO_COUNT = 20
+"""Fewer rows may be in order by chance."""
 SMALLEST_IMAGE = 8
 """The side of a grey image; bytes of fewer rows are taken for a series."""
 SIDES = (28, 32, 64, 128)
@@ -49,6 +51,9 @@ class Survey:
             yield f"{where}: {facts['unreadable'][0]} can't be read; {share}"
         if facts.get("missing"):
             yield f"{where}: values are missing ({facts['missing']}), which no run takes; fill or remove them"
+        if facts.get("count up"):
+            names = ", ".join(facts["count up"])
+            yield f"{where}: {names} counts up from row to row, as an id does; drop: [{names}] leaves it out"
         shape = facts.get("shape", [])
         if not (len(shape) == 2 and shape[0] != shape[1] and getattr(self.spec, "channels", None) == "first"):
             yield from (f"{where}: {note}" for note in self.notes())  # other series are seldom images
@@ -105,6 +110,9 @@ def _survey_array(path: Path, key: str | None) -> Survey:
         columns = values.reshape(len(values), -1)
         names = file.names or [f"x{i + 1}" for i in range(sample[0])]
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
+        if file.names is not None and len(values) >= FEWEST_TO_COUNT and sample[0] > 1:
+            counting = [name for i, name in enumerate(names) if _counts_up(columns[:, i])]
+            facts |= {"count up": counting} if counting else {}
     elif file.names is not None:
         facts["column names"] = list(file.names)
     drop = tuple(name for name in texts if name != classes)
@@ -143,6 +151,12 @@ def _range(values: Array) -> tuple[float, float, int]:
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return low, high, missing
+
+
+def _counts_up(values: Array) -> bool:
+    """Whether the values (N,) are whole numbers of which each is larger than the one before."""
+    with np.errstate(invalid="ignore"):  # of missing values
+        return bool((values == np.rint(values)).all() and (values[1:] > values[:-1]).all())
 
 
 def _column(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
