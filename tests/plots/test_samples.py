@@ -8,9 +8,19 @@ import torch
 
 from tests.plots.helpers import scene
 from wgan_cli.data.arrays import Arrays
+from wgan_cli.data.images import Images
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import Scene, _edges, density_figure, image_grid, picture, series_figure, table_figure
+from wgan_cli.plots.samples import (
+    WORD_HEIGHT,
+    Scene,
+    _edges,
+    density_figure,
+    image_grid,
+    picture,
+    series_figure,
+    table_figure,
+)
 from wgan_cli.plots.surface import Surface
 
 
@@ -20,6 +30,19 @@ def test_the_grid_holds_the_images_row_by_row() -> None:
     assert grid.shape == (2 * 10 + 2, 3 * 10 + 2, 3)  # 3 columns of 8 pixels, 2 between and around
     centres = [grid[2 + 4 + 10 * (i // 3), 2 + 4 + 10 * (i % 3), 0] for i in range(5)]
     assert centres == [0, 64, 128, 191, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_word_stands_above_each_of_two_grids(channels: int) -> None:
+    sides = torch.ones(4, channels, 30, 30), -torch.ones(4, channels, 30, 30)
+    data = Images.model_validate({"path": "x", "size": 30, "channels": channels})
+    both = picture(replace(scene(sides[0], data), real=sides[1]))
+    assert both.shape == (WORD_HEIGHT + 66, 66 + 16 + 66, max(channels, 3))
+    words = both[:WORD_HEIGHT, :, 0] < 128
+    assert words[:, :66].any()
+    assert words[:, 82:].any()
+    assert not words[:, 66:82].any()
+    assert channels < 4 or (both[:WORD_HEIGHT, :, 3] == 255).all()
 
 
 def test_the_density_is_drawn_against_the_target() -> None:
@@ -69,7 +92,9 @@ def test_arrays_of_bytes_are_drawn_as_pictures(tmp_path: Path, layout: Literal["
     assert drawn.shape == (2 * 10 + 2, 2 * 8 + 2, 3)
     last = spec.decoded(samples[3:], state)[0]
     assert np.array_equal(drawn[12:20, 10:16], np.moveaxis(last, 0, -1) if layout == "first" else last)
-    assert picture(replace(alone, real=samples)).shape == (2 * 10 + 2, 2 * (2 * 8 + 2) + 16, 3)
+    both = picture(replace(alone, real=samples))
+    assert both.shape == (WORD_HEIGHT + 2 * 10 + 2, 2 * (2 * 8 + 2) + 16, 3)
+    assert np.array_equal(both[WORD_HEIGHT:, : 2 * 8 + 2], drawn)
 
 
 def test_equal_samples_can_be_drawn() -> None:

@@ -100,12 +100,34 @@ MOST_IMAGES = 100
 """Of each side, where generated images stand beside real ones."""
 
 
+WORD_HEIGHT = 14
+"""In pixels, of the line above each of two grids."""
+
+
 def _beside(left: Pixels, right: Pixels) -> Pixels:
-    """Two grids with a white gap between them, the generated one on the left."""
+    """Two grids with a white gap between them and a word above each, the generated one on the left."""
     height = max(len(left), len(right))
-    padded = [np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255) for side in (left, right)]
-    gap = np.full((height, 16, left.shape[2]), 255, dtype=np.uint8)
+    padded = [
+        np.concatenate(
+            [_word(word, side), np.pad(side, ((0, height - len(side)), (0, 0), (0, 0)), constant_values=255)]
+        )
+        for word, side in (("generated", left), ("real", right))
+    ]
+    gap = np.full((len(padded[0]), 16, left.shape[2]), 255, dtype=np.uint8)
     return np.concatenate([padded[0], gap, padded[1]], axis=1)
+
+
+def _word(word: str, side: Pixels) -> Pixels:
+    """A word on white, as wide and with as many channels as a grid."""
+    from PIL import Image, ImageDraw
+
+    _, width, channels = side.shape
+    bar = Image.new("L", (width, WORD_HEIGHT), 255)
+    ImageDraw.Draw(bar).text((2, 1), word, fill=0)
+    pixels = np.repeat(np.asarray(bar)[:, :, None], channels, axis=2)
+    if channels == 4:
+        pixels[:, :, 3] = 255
+    return pixels
 
 
 def image_grid(images: Tensor, columns: int | None = None) -> Pixels:
