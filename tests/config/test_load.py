@@ -47,6 +47,9 @@ def test_what_has_no_end_is_not_read(device: str, tmp_path: Path) -> None:
 def test_missing_and_misspelt_files(tmp_path: Path) -> None:
     assert "did you mean mnist_gp?" in faults("mnist_pg")[0]
     assert "no such file" in faults(str(tmp_path / "nothing.yaml"))[0]
+    (tmp_path / "showers.yaml").touch()
+    assert f"did you mean {tmp_path / 'showers.yaml'}?" in faults(str(tmp_path / "showers.yml"))[0]
+    assert "`wgan configs` lists" in faults(str(tmp_path / "no" / "showers.yml"))[0]
     assert "is a folder" in faults(str(tmp_path))[0]
 
 

@@ -181,12 +181,28 @@ def test_a_picture_of_some_samples_can_be_drawn(source: str, wgan: Wgan) -> None
     assert pixels.std() > 1
 
 
+def _folder_of(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+        return folder
+
+    return make
+
+
+def _picture(folder: Path) -> Path:
+    Image.new("L", (8, 8)).save(folder / "x.png")
+    return folder / "x.png"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda folder: folder / "nothing", "nothing: no such file or folder"),
         (lambda folder: folder / "nothing.npy", "nothing.npy: no such file or folder"),
         (lambda folder: folder, "holds no pictures"),
+        (_folder_of("MNIST/raw/train-images-idx3-ubyte.gz"), "ubyte.gz are for data: {kind: mnist, root: FOLDER}"),
+        (_picture, "x.png: is one picture; name the folder or .zip of all, such as "),
         (_npy(np.zeros((0, 3))), "x.npy: holds no samples"),
         (_npy(np.array(["a", "b"])), "x.npy: holds <U1 values; only booleans, whole and real numbers"),
     ],

@@ -2,6 +2,8 @@
 
 import difflib
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from wgan_cli.errors import BadInputError
@@ -51,9 +53,17 @@ def find_config(name: str) -> Path:
             f"{name}: is a folder; name a config file, or one that `wgan configs` lists. "
             f"`wgan init --data {shlex.quote(name)}` writes one for a folder of pictures"
         )
-    raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem)}")
+    raise BadInputError(f"{name}: no such file, nor a shipped config; {_hint(stem, _files_near(path))}")
 
 
-def _hint(stem: str) -> str:
-    near = difflib.get_close_matches(stem, names(), n=1)
+def _hint(stem: str, files: Sequence[str] = ()) -> str:
+    near = [*files, *difflib.get_close_matches(stem, names(), n=1)]
     return f"did you mean {near[0]}?" if near else "`wgan configs` lists those that come with wgan"
+
+
+def _files_near(path: Path) -> list[str]:
+    """The YAML file of the same folder whose name is nearest, if there is one."""
+    with suppress(OSError):  # no such folder, or one that this user may not look into
+        written = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
+        return [str(path.parent / name) for name in difflib.get_close_matches(path.name, written, n=1)]
+    return []

@@ -92,8 +92,14 @@ def open_pictures(path: Path) -> Iterator[Pictures]:
 
 def _checked(pictures: Pictures) -> Pictures:
     if not pictures.stamps:
-        raise BadInputError(f"{pictures.path}: holds no pictures ({', '.join(ENDINGS)})")
+        raise BadInputError(f"{pictures.path}: holds no pictures ({', '.join(ENDINGS)}){_other_kind(pictures.path)}")
     return pictures
+
+
+def _other_kind(path: Path) -> str:
+    """The remedy for a folder of MNIST's own files."""
+    found = next((file for above in ("", "*/", "*/*/") for file in path.glob(f"{above}*-ubyte*")), None)
+    return f"; files such as {found.name} are for data: {{kind: mnist, root: FOLDER}}" if found else ""
 
 
 def _is_picture(name: str) -> bool:

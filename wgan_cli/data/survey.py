@@ -17,6 +17,7 @@ from wgan_cli.data.base import DataSpec
 from wgan_cli.data.heldout import split
 from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import MOST_UNREADABLE, classes_of, labels_of
+from wgan_cli.data.picture_files import ENDINGS as PICTURES
 from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
 from wgan_cli.data.sample_files import open_samples
 from wgan_cli.errors import BadInputError
@@ -80,6 +81,8 @@ def survey(path: Path, key: str | None = None) -> Survey:
     """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder")
+    if ending(path) in PICTURES and path.is_file():
+        raise BadInputError(f"{path}: is one picture; name the folder or .zip of all, such as {path.parent}")
     if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
