@@ -285,6 +285,44 @@ def test_data_and_init_warn_of_the_same(wgan: Wgan) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "channels", "line", "network"),
+    [
+        ((40, 64), "none", "channels: none", "kernel: 8, final"),  # that of a series
+        ((40, 16, 16), "none", "channels: none", "final: transposed"),
+        ((40, 16, 16), "first", "path: x.npy}", "channels: [64, 32]"),
+        ((40, 16, 3), "last", "channels: last", "channels: [64, 32]"),
+        ((40, 16, 16, 3), "last", "channels: last", "final: transposed"),
+    ],
+)
+def test_channels_are_where_they_are_said_to_be(
+    wgan: Wgan, shape: tuple[int, ...], channels: str, line: str, network: str
+) -> None:
+    np.save("x.npy", np.random.default_rng(0).normal(size=shape))
+    for command in (("data", "x.npy"), ("init", "--out=-", "--data", "x.npy")):
+        done = wgan(*command, "--channels", channels)
+        assert (done.code, done.err) == (0, "")
+        assert line in done.out
+    assert network in done.out
+    Path("x.yaml").write_text(done.out)
+    assert wgan("train", "x.yaml", "--dry-run").code == 0
+
+
+def test_channels_that_say_nothing_are_refused(wgan: Wgan) -> None:
+    np.save("x.npy", np.zeros((9, 64)))
+    Path("x").mkdir()
+    Image.new("L", (8, 8)).save("x/x.png")
+    for command, message in (
+        (("data", "x.npy", "--channels=last"), "x.npy: --channels last: has no meaning for samples that are plain"),
+        (("data", "x", "--channels=none"), "x: --channels is for arrays; leave it out for pictures"),
+        (("init", "--channels=none"), "--channels: says how arrays of --data are read, which is missing"),
+        (("init", "--data=x.npy", "--channels=x"), "'x' is not one of 'first', 'last', 'none'"),
+    ):
+        done = wgan(*command)
+        assert done.code == 2
+        assert message in done.err
+
+
+@pytest.mark.parametrize(
     ("shape", "dtype", "line"),
     [
         ((9, 16, 16), np.uint8, "channels: none, scale: minmax"),

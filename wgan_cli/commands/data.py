@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.mistaken import refuse_no_path_of_data
-from wgan_cli.commands.options import AsJson, a_path, an_output
+from wgan_cli.commands.options import AsJson, Channels, Key, a_path, an_output
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
 
@@ -15,17 +15,16 @@ log = logging.getLogger("wgan")
 Source = Annotated[
     Path, typer.Argument(parser=a_path, help="A file of samples, a folder of pictures, or a .zip.", metavar="PATH")
 ]
-Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
 Plot = Annotated[Path | None, typer.Option(parser=an_output, help="Draw some samples: a .png file.", metavar="FILE")]
 
 
-def data(path: Source, key: Key = None, as_json: AsJson = False, plot: Plot = None) -> None:
+def data(path: Source, key: Key = None, channels: Channels = None, as_json: AsJson = False, plot: Plot = None) -> None:
     """Show what a file or folder holds, and its line for a config."""
     from wgan_cli.data.survey import survey
 
     refuse_no_path_of_data(str(path))
     plot = checked_png(plot)
-    found = survey(path, key)
+    found = survey(path, key, channels)
     try:
         if plot is not None:
             write_picture(_scene(found.spec), plot, "some of the samples")

@@ -3,12 +3,12 @@
 import logging
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wgan_cli.commands.completion import shipped_names
-from wgan_cli.commands.options import a_path
+from wgan_cli.commands.options import Channels, Key, a_path
 from wgan_cli.errors import BadInputError, WganError
 
 Name = Annotated[
@@ -23,23 +23,29 @@ Data = Annotated[
     Path | None,
     typer.Option(parser=a_path, help="Your data: a file of samples, a folder of pictures, or a .zip.", metavar="PATH"),
 ]
-Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
 Out = Annotated[Path, typer.Option(parser=a_path, help="The config to write; - is stdout.", metavar="FILE")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file, if there is one.")]
 
 
 def init(
-    name: Name = None, data: Data = None, key: Key = None, out: Out = Path("config.yaml"), force: Force = False
+    name: Name = None,
+    data: Data = None,
+    key: Key = None,
+    channels: Channels = None,
+    out: Out = Path("config.yaml"),
+    force: Force = False,
 ) -> None:
     """Write a config with comments to start from, and print its path."""
     if name is not None and data is not None:
         raise BadInputError(f"--data picks the recipe that fits; leave {name} out")
     if key is not None and data is None:
         raise BadInputError("--key: names an array of --data, which is missing")
+    if channels is not None and data is None:
+        raise BadInputError("--channels: says how arrays of --data are read, which is missing")
     to_stdout = out == Path("-")
     if not to_stdout:
         _check_out(out, force)
-    text = _text(name, data, key)
+    text = _text(name, data, key, channels)
     if to_stdout:
         typer.echo(text, nl=False)
         return
@@ -48,13 +54,13 @@ def init(
     typer.echo(out)
 
 
-def _text(name: str | None, data: Path | None, key: str | None) -> str:
+def _text(name: str | None, data: Path | None, key: str | None, channels: Any) -> str:
     from wgan_cli.config.start import for_data, from_shipped
     from wgan_cli.data.survey import survey
 
     if data is None:
         return from_shipped(name or "normal_gp")
-    found = survey(data, key)
+    found = survey(data, key, channels)
     text = for_data(found, data.name)
     for warning in found.warnings(str(data)):
         logging.getLogger("wgan").warning(warning)

@@ -1,7 +1,7 @@
 """Arguments and options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,13 @@ Run = Annotated[
 Checkpoint = Annotated[
     str | None,
     typer.Option("--ckpt", help="The same as RUN.", metavar="RUN|FILE", autocompletion=runs_or_checkpoints),
+]
+Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", metavar="NAME")]
+Channels = Annotated[
+    Literal["first", "last", "none"] | None,
+    typer.Option(
+        help="Where an array's channels are: first, last, or none. [default: as its shape suggests]", metavar="PLACE"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wgan_cli.data.array_files import CHUNK, Array
+from wgan_cli.data.array_files import CHUNK, Array, Layout
 from wgan_cli.data.array_labels import class_column, read_labels, text_columns_of, usual_labels
 from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
@@ -39,6 +39,8 @@ class Survey:
 
     facts: dict[str, Any]
     spec: DataSpec
+    is_told: bool = False
+    """Whether the user has told where the channels are."""
 
     def warnings(self, where: str) -> Iterator[str]:
         """What is odd about the data in `where`, or would be refused by a run."""
@@ -60,7 +62,9 @@ class Survey:
             yield from (f"{where}: {note}" for note in self.notes())  # other series are seldom images
 
     def notes(self) -> Iterator[str]:
-        """How samples are read, where another reading is as probable."""
+        """How samples are read, where another reading is as probable and none was asked for."""
+        if self.is_told:
+            return
         shape, layout = self.facts.get("shape", []), getattr(self.spec, "channels", None)
         if layout == "first" and len(shape) == 2:
             series = f"{shape[0]} channels of {shape[1]} steps"
@@ -77,8 +81,11 @@ class Survey:
         return f"data: {line.strip()}"
 
 
-def survey(path: Path, key: str | None = None) -> Survey:
-    """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else."""
+def survey(path: Path, key: str | None = None, channels: Layout | None = None) -> Survey:
+    """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else.
+
+    `channels` says where those of arrays are; None for the place that their shape and type suggest.
+    """
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder")
     if ending(path) in PICTURES and path.is_file():
@@ -86,11 +93,13 @@ def survey(path: Path, key: str | None = None) -> Survey:
     if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
+        if channels is not None:
+            raise BadInputError(f"{path}: --channels is for arrays; leave it out for pictures")
         return _survey_pictures(path)
-    return _survey_array(path, key)
+    return _survey_array(path, key, channels)
 
 
-def _survey_array(path: Path, key: str | None) -> Survey:
+def _survey_array(path: Path, key: str | None, channels: Layout | None) -> Survey:
     if key is not None and ending(path) != ".npz":
         raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
     texts = text_columns_of(path)
@@ -99,6 +108,8 @@ def _survey_array(path: Path, key: str | None) -> Survey:
     values = file.values
     sample = values.shape[1:] or (1,)
     check_dimensions(sample, path)
+    if channels == "last" and len(sample) == 1:
+        raise BadInputError(f"{path}: --channels last: has no meaning for samples that are plain values")
     low, high, missing = _range(values)
     facts: dict[str, Any] = {
         "kind": "arrays",
@@ -121,14 +132,15 @@ def _survey_array(path: Path, key: str | None) -> Survey:
     drop = tuple(name for name in texts if name != classes)
     if drop:
         facts["columns of text"] = list(drop)
-    layout = _layout(sample, values.dtype)
+    layout = _layout(sample, values.dtype) | ({} if channels is None else {"channels": channels})
     spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names, drop=drop, **layout)
     labels = classes or usual_labels(path, key, len(values))
     if labels is None:
-        return Survey(facts, spec)
+        return Survey(facts, spec, channels is not None)
     values, counts = np.unique(read_labels(path, labels), return_counts=True)
     facts["classes"] = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
-    return Survey(facts, spec.model_copy(update={"labels": labels, "classes": tuple(facts["classes"])}))
+    labelled = spec.model_copy(update={"labels": labels, "classes": tuple(facts["classes"])})
+    return Survey(facts, labelled, channels is not None)
 
 
 def _layout(sample: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
