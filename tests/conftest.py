@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -40,8 +41,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of a few made-up samples need not be good."""
+    """That of a few made-up samples need not be good, nor better than a guess."""
     monkeypatch.setattr(classifier, "LEAST_STEPS", 1)
+    monkeypatch.setattr(classifier, "WIDTH", -math.inf)
 
 
 Wgan = Callable[..., Result]

@@ -165,7 +165,7 @@ def test_a_run_goes_on_to_the_bit_samples_evaluates_and_plots(case: str, root: P
     one = loaded.sample([4])
     assert torch.allclose(one, samples[4:5], atol=1e-5)
     sampling.check_out(tmp_path / "x.npz", loaded)
-    sampling.write(samples, asked.names, tmp_path / "x.npz", loaded)
+    sampling.write(sampling.Drawn(samples, asked.names), tmp_path / "x.npz", loaded)
     with np.load(tmp_path / "x.npz") as file:
         assert np.array_equal(file["samples"], loaded.decode(samples))
 

@@ -161,7 +161,7 @@ def test_a_run_is_evaluated_as_by_the_command_line(trained: Path, wgan: Wgan) ->
     figures = wgan_package.evaluate(trained, 50)
     assert figures == wgan_package.evaluate(wgan_package.load_run(trained, device="cpu"), 50)
     assert figures == json.loads(wgan("evaluate", trained, "--num=50", "--json", "--device=cpu").out)
-    with pytest.raises(wgan_package.BadInputError, match="num: must be at least 2"):
+    with pytest.raises(wgan_package.BadInputError, match="num: must be a whole number, at least 2"):
         wgan_package.evaluate(trained, 1)
 
 

@@ -73,6 +73,15 @@ def test_no_picture_gets_among_those_of_the_run(
     assert len(list(pictures.iterdir())) == 60
 
 
+def test_no_run_is_begun_among_its_pictures(wgan: Wgan, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = wgan("train", "run/config.yaml", "--out=pics/run")
+    assert refused.code == 2
+    assert "--out pics/run: is in " in refused.err
+    monkeypatch.chdir(pictures)
+    assert "among the run's own data" in wgan("train", "../run/config.yaml").err
+    assert len(list(pictures.iterdir())) == 60
+
+
 def test_an_evaluation_on_other_data_than_the_run_s_is_told(wgan: Wgan, table: Path) -> None:
     told = f"{table}: has changed since the run was trained"
     assert told not in wgan("evaluate", "run", "--num=5").err

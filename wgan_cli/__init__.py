@@ -12,6 +12,7 @@ A user's mistake raises `WganError` with the message that the command line print
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,8 +87,10 @@ def evaluate(run: "LoadedRun | str | Path", num: int = 2000, *, seed: int = 0) -
     """
     from wgan_cli.evaluation.figures import evaluate
 
-    if num < 2:
-        raise BadInputError(f"num: must be at least 2, but is {num}")
+    if not isinstance(num, Integral) or num < 2:
+        raise BadInputError(f"num: must be a whole number, at least 2, but is {num!r}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 1 << 32:
+        raise BadInputError(f"seed: must be a whole number from 0 to {(1 << 32) - 1}, but is {seed!r}")
     return evaluate(load_run(run) if isinstance(run, str | Path) else run, num, seed)
 
 

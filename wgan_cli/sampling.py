@@ -126,7 +126,8 @@ def parse_classes(text: str, loaded: LoadedRun) -> list[int]:
         raise BadInputError("--class: the run was not trained with condition: {kind: labels}")
     numbers: list[int] = []
     parts = [text] if text in conditions.names else text.split(",")  # the name of a class may have a comma
-    for part in map(str.strip, parts):
+    for each in parts:
+        part = each if each in conditions.names else each.strip()
         first, dash, last = part.partition("-")
         if part in conditions.names or not (dash and first.isdecimal() and last.isdecimal()):
             numbers.append(conditions.number(part))
@@ -217,7 +218,7 @@ def _npz(drawn: Drawn, loaded: LoadedRun) -> bytes:
     buffer = io.BytesIO()
     arrays = {"samples": loaded.decode(drawn.samples), "names": np.array(drawn.names)}
     if drawn.classes is not None:
-        arrays["labels"] = np.array(drawn.classes)
+        arrays["labels"] = _typed(drawn.classes)
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
@@ -243,8 +244,15 @@ def _table(drawn: Drawn, loaded: LoadedRun) -> dict[str, Array]:
     columns = data.decoded_columns(drawn.samples, loaded.data_state)
     table = dict(zip(data.value_names or [f"x{i + 1}" for i in range(len(columns))], columns, strict=True))
     if data.class_column is not None and drawn.classes is not None:
-        table[data.class_column] = np.array(drawn.classes)
+        table[data.class_column] = _typed(drawn.classes)
     return table
+
+
+def _typed(classes: Sequence[str]) -> Array:
+    """The names of classes, as whole numbers if these are written so."""
+    numbers = [int(name) if name.removeprefix("-").isdecimal() else None for name in classes]
+    is_whole = all(str(number) == name for number, name in zip(numbers, classes, strict=True))
+    return np.array(numbers if is_whole else classes)
 
 
 def _cells(column: Array) -> list[int] | list[str]:

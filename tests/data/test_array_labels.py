@@ -80,16 +80,45 @@ def test_several_files_have_labels_each(tmp_path: Path) -> None:
     check_pairs(data(paths))
 
 
-def test_a_file_of_held_out_samples_has_some_of_the_classes(tmp_path: Path) -> None:
+def test_a_file_of_held_out_samples_has_some_of_the_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, two = save(tmp_path / "a.npz", NAMES[CLASS]), CLASS > 0
     check_pairs(data(path, heldout=save(tmp_path / "b.npz", NAMES[CLASS][two], SAMPLES[two])))
     other = save(tmp_path / "c.npz", np.full(COUNT, "behind"))
-    with pytest.raises(BadInputError, match=r"c\.npz: holds the class behind, which the run does not have"):
-        data(path, heldout=other).load(CPU)
+    assert data(path, heldout=other).load(CPU).labelled(heldout=True) is None  # what learns no classes needs none
+    assert "c.npz: holds the class behind, which the run does not have" in caplog.text
     np.save(tmp_path / "d.npy", SAMPLES)
-    spec = data(path, heldout=str(tmp_path / "d.npy"))
-    with pytest.raises(BadInputError, match=r"data\.heldout: its samples have no classes.* the labels of data\.labels"):
-        Labels().attach(spec.load(CPU), spec)
+    for without in (other, str(tmp_path / "d.npy")):
+        spec = data(path, heldout=without)
+        with pytest.raises(BadInputError, match=r"its samples have no classes.* that data\.labels names"):
+            Labels().attach(spec.load(CPU), spec)
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e30, 2.0**60])
+def test_numbers_that_are_no_whole_ones_are_no_labels(tmp_path: Path, value: float) -> None:
+    with pytest.raises(BadInputError, match="holds float64 values; labels are whole numbers or text"):
+        data(save(tmp_path / "a.npz", np.where(CLASS == 1, value, CLASS)))
+
+
+def test_whole_numbers_of_several_types_are_the_same_classes(tmp_path: Path) -> None:
+    paths = tuple(save(tmp_path / f"{kind}.npz", CLASS.astype(kind)) for kind in ("int64", "uint64", "float32"))
+    spec = data(paths)
+    assert spec.class_names == ("0", "1", "2")
+
+
+def test_classes_that_are_given_are_those_of_the_labels(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", CLASS)
+    assert data(path, classes=("0", "1", "2")).class_names == ("0", "1", "2")
+    with pytest.raises(BadInputError, match="classes: must be those of labels, 0, 1, 2; leave them out"):
+        data(path, classes=("a", "b", "c"))
+
+
+def test_the_only_array_holds_no_labels_of_itself(wgan: Wgan, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", CLASS)
+    assert "classes" not in wgan("data", tmp_path / "a.npz").out
+
+
+def test_a_target_of_many_whole_numbers_is_no_class(wgan: Wgan, tmp_path: Path) -> None:
+    assert "classes" not in wgan("data", save(tmp_path / "a.npz", np.arange(COUNT), name="y")).out
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tables with columns of text: some are left out, one may be the class."""
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,57 @@ def test_a_column_may_be_the_class(table: Path) -> None:
     for heldout in (False, True):
         samples, condition = dataset.pairs(COUNT, torch.Generator().manual_seed(0), heldout=heldout)
         assert torch.equal(condition.argmax(1), samples[:, 0].long())
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_codes_are_no_numbers(tmp_path: Path, ending: str) -> None:
+    codes = ["01", "1", "12345678901234567", "12345678901234568"] * 5
+    path = tmp_path / f"x.{ending}"
+    if ending == "csv":
+        path.write_text("code,a\n" + "".join(f"{code},{i}\n" for i, code in enumerate(codes)))
+    else:
+        parquet.write_table(pyarrow.table({"code": codes, "a": np.arange(20.0)}), path)
+    assert Arrays(path=str(path), labels="code").resolved().class_names == tuple(codes[:4])
+
+
+def test_other_columns_of_parquet_are_left_out_or_classes(tmp_path: Path, wgan: Wgan) -> None:
+    days = [date(2026, 1, 1 + i % 2) for i in range(20)]
+    kinds = pyarrow.array([["a", "b"][i % 2] for i in range(20)]).dictionary_encode()
+    table = pyarrow.table({"day": days, "kind": kinds, "ok": [i % 2 == 0 for i in range(20)], "x": np.arange(20.0)})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    found = survey(tmp_path / "x.parquet")
+    assert found.spec.model_dump(include={"labels", "drop"}) == {"labels": "day", "drop": ("kind",)}
+    assert found.spec.class_names == ("2026-01-01", "2026-01-02")
+    assert list(found.facts["columns"]) == ["ok", "x"]
+    assert Arrays(path=str(tmp_path / "x.parquet"), labels="ok", drop=("day", "kind")).resolved().class_names == (
+        "False",
+        "True",
+    )
+
+
+def test_mixed_columns_are_left_out_and_single_mistakes_named(tmp_path: Path) -> None:
+    rows = [f"{i},{'A/5 ' * (i % 3 == 0)}{i},{'red' if i == 13 else i}\n" for i in range(30)]
+    (tmp_path / "x.csv").write_text("id,ticket,fare\n" + "".join(rows))
+    assert text_columns(tmp_path / "x.csv") == ("ticket",)
+    with pytest.raises(BadInputError, match=r"\(fare\) holds 'red', .* or leave the column out by drop: \[fare\]"):
+        survey(tmp_path / "x.csv")
+    with pytest.raises(BadInputError, match=r"\(ticket\) holds 'A/5 0', .*; drop: \[ticket\] leaves columns out"):
+        open_samples(tmp_path / "x.csv")
+
+
+def test_no_two_columns_have_one_name(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x,l,l\n" + "1,a,b\n" * 9)
+    for fields in ({"labels": "l"}, {"drop": ("l",)}):
+        with pytest.raises(BadInputError, match="several columns are called 'l'"):
+            Arrays(path=str(tmp_path / "x.csv"), **fields).resolved()  # type: ignore[arg-type]
+    (tmp_path / "y.csv").write_text("x,l,y\n" + "1,a,2\n" * 9)
+    with pytest.raises(BadInputError, match="columns and labels: several columns are called 'l'"):
+        Arrays(path=str(tmp_path / "y.csv"), labels="l", columns=("l", "y")).resolved()
+
+
+def test_blanks_at_the_end_of_lines_are_no_cells(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x l y \n0.5 1 2 \n\n  \n0.7 0 3 \n")
+    assert open_samples(tmp_path / "x.csv", wanted=lambda name: name != "l").values.tolist() == [[0.5, 2], [0.7, 3]]
 
 
 def test_whole_numbers_may_be_the_class(tmp_path: Path) -> None:
@@ -173,6 +225,19 @@ def test_samples_have_the_column_of_their_class(wgan: Wgan, table: Path) -> None
     with np.load(Path("new.npz")) as arrays:
         assert set(arrays["labels"].tolist()) == set(KINDS)
     assert survey(Path("new.npz")).spec.class_names == tuple(KINDS)
+
+
+def test_classes_that_are_whole_numbers_are_written_as_such(wgan: Wgan, tmp_path: Path) -> None:
+    table = tmp_path / "x.parquet"
+    columns = {"k": [11 * (i % 2) - 1 for i in range(40)], "x": np.arange(40.0), "y": np.arange(40.0)}
+    parquet.write_table(pyarrow.table(columns), table)
+    sets = [f"--set={text}" for text in (*MLP, f"data={{kind: arrays, path: {table}, labels: k}}")]
+    wgan("train", "table_gp", *sets, "--set=condition={kind: labels}", "--out", "run")
+    wgan("sample", "run", "--class=10,-1", "--num=1", "--out=new.parquet")
+    assert parquet.read_table("new.parquet")["k"].to_pylist() == [10, -1]
+    wgan("sample", "run", "--class=10,-1", "--num=1", "--out=new.npz")
+    assert np.load("new.npz")["labels"].tolist() == [10, -1]
+    assert wgan("distance", str(table), "new.parquet").code == 0
 
 
 def test_runs_without_classes_write_none(wgan: Wgan, table: Path) -> None:

@@ -82,6 +82,13 @@ def test_few_samples_are_seen_often_enough(monkeypatch: pytest.MonkeyPatch) -> N
     assert trained(bars_dataset(60, 30)).accuracy > 0.95
 
 
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier has to be better than a guess."""
+    monkeypatch.setattr(classifier, "WIDTH", 1.64)
+
+
+@pytest.mark.usefixtures("strict")
 def test_one_that_is_no_better_than_a_guess_judges_nothing(caplog: pytest.LogCaptureFixture) -> None:
     images = torch.rand(200, 1, 8, 8)
     labels = torch.arange(200) % 4
@@ -90,6 +97,12 @@ def test_one_that_is_no_better_than_a_guess_judges_nothing(caplog: pytest.LogCap
     (message,) = caplog.messages
     assert message.startswith("no Fréchet distance: a classifier of the 150 training samples is right about ")
     assert message.endswith("hardly more than a guess (26 %)")
+
+
+@pytest.mark.usefixtures("strict")
+def test_too_few_held_out_samples_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    assert trained_classifier(bars_dataset(60, 2), "bars", CPU) is None
+    assert "2 held-out samples, 50 % of one class, are too few to judge a classifier by" in caplog.text
 
 
 def test_data_without_labels_has_no_classifier() -> None:

@@ -77,7 +77,7 @@ def distance(
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
-    dropped = [name.strip() for name in drop.split(",")] if drop else []
+    dropped = [name.strip() for name in (drop or "").split(",") if name.strip()]
     x, y = read_points([a, b], num, generator, dropped, key)
     fits, confidence = load_fits(config), confidence or CONFIDENCE
     problem = Problem(

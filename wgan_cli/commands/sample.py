@@ -84,7 +84,7 @@ def sample(
         log.info("%s: is replaced; --out keeps several", path)
     strip = min(count, sampling.LONGEST_STRIP) if ends is not None else None
     drawn = sampling.Drawn(samples, names, sampling.classes(loaded, request))
-    if request.columns is not None and path.suffix == ".png":
+    if request.columns is not None and path.suffix == ".png" and loaded.config.data.is_image:
         log.info("%s: its rows are %s", path, ", ".join(dict.fromkeys(drawn.classes or ())))
     sampling.write(drawn, path, loaded, request.columns or strip)
     typer.echo(path)

@@ -52,7 +52,7 @@ class GivenColumns(Conditions):
         for name, value in what.items():
             if name not in self.names:
                 raise BadInputError(f"--given {name}={value}: the run's given columns are {', '.join(self.names)}")
-            if not math.isfinite(value):
+            if not isinstance(value, int | float) or not math.isfinite(value):
                 raise BadInputError(f"--given {name}={value}: must be a finite number")
         missing = [name for name in self.names if name not in what]
         if missing:

@@ -80,8 +80,8 @@ class Labels(ConditionSpec):
         if dataset.others is not None and dataset.other_labels is None:
             raise BadInputError(
                 "data.heldout: its samples have no classes, which condition: {kind: labels} needs; sort pictures into "
-                f"folders of the same names ({', '.join(data.class_names[:20])}), give an .npz file the labels of "
-                "data.labels, or hold out a share, such as 0.1"
+                f"folders of the same names ({', '.join(data.class_names[:20])}), give a file the labels that "
+                "data.labels names, or hold out a share, such as 0.1"
             )
         return _Labelled(dataset, data.class_names)
 

@@ -19,6 +19,8 @@ USUAL = ("labels", "label", "y", "targets", "target", "classes", "y_train")
 """What arrays of labels are usually called."""
 LONGEST_LABEL = 400
 """In bytes: 100 characters."""
+EXACT = 1 << 53
+"""Above it, every float64 is a whole number."""
 MOST_CLASSES, SAMPLES_A_CLASS = 100, 5
 """At most, and on average at least, of what looks like classes."""
 
@@ -62,17 +64,17 @@ def array_names(path: Path) -> list[str]:
 def usual_labels(path: Path, key: str | None, count: int) -> str | None:
     """The name of an array in an .npz file that looks like classes of its `count` samples, if there is one: by its
     name, or as it has few values, several samples each."""
+    if len(array_names(path)) < 2:
+        return None  # the only array holds the samples
     names = [name for name in _small_arrays(path, LONGEST_LABEL * count) if name not in (key, "samples")]
     usual = [name for name in USUAL if name in names]
     found = {name: labels for name in dict.fromkeys([*usual, *names]) if (labels := _labels(path, name)) is not None}
     fitting = [name for name, labels in found.items() if len(labels) == count]
-    return next((name for name in fitting if name in USUAL or _look_like_classes(found[name])), None)
+    return next((name for name in fitting if _look_like_classes(found[name], 2 if name in USUAL else None)), None)
 
 
 def _small_arrays(path: Path, size: int) -> list[str]:
     """The names of the arrays in an .npz file that have at most this size, in bytes."""
-    if not array_names(path):
-        return []
     with zipfile.ZipFile(path) as file:
         return [info.filename.removesuffix(".npy") for info in file.infolist() if info.file_size <= 1024 + size]
 
@@ -85,9 +87,10 @@ def _labels(path: Path, name: str) -> Array | None:
         return None
 
 
-def _look_like_classes(labels: Array) -> bool:
+def _look_like_classes(labels: Array, samples: int | None = None) -> bool:
+    """Whether there are at least so many samples of a class on average, and not too many classes."""
     count = len(np.unique(labels))
-    return 2 <= count <= min(MOST_CLASSES, len(labels) / SAMPLES_A_CLASS)
+    return 2 <= count <= min(MOST_CLASSES, len(labels) / (samples or SAMPLES_A_CLASS))
 
 
 def text_columns_of(path: Path) -> tuple[str, ...]:
@@ -160,8 +163,10 @@ def _checked(values: Any, where: str) -> Array:
         values = values[:, 0]
     if values.ndim != 1:
         raise BadInputError(f"{where}: has shape {values.shape}; labels are one whole number or text a sample")
-    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+    if values.dtype.kind == "f" and (values == np.rint(values)).all() and (np.abs(values) <= EXACT).all():
         values = values.astype(np.int64)
+    if values.dtype.kind in "iu" and (values <= np.iinfo(np.int64).max).all():
+        values = values.astype(np.int64)  # beside labels of another type, they would be joined as float64
     if values.dtype.kind not in "biuU":
         raise BadInputError(f"{where}: holds {values.dtype} values; labels are whole numbers or text")
     return values

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wgan_cli.data.array_files import CHUNK, Layout, SampleFiles
-from wgan_cli.data.array_labels import class_names, has_labels, is_file, labels_of, numbered
+from wgan_cli.data.array_labels import EXACT, class_names, has_labels, is_file, labels_of, numbered
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
@@ -29,9 +29,6 @@ from wgan_cli.paths import ending, expanded
 
 log = logging.getLogger("wgan")
 Array = NDArray[Any]
-
-EXACT = 1 << 53
-"""Above it, every float64 is a whole number."""
 
 
 class Arrays(DataSpec):
@@ -87,8 +84,9 @@ class Arrays(DataSpec):
         files = self._open(self.paths)
         sample = files.sample
         check_dimensions(_with_channel(sample, self.channels), self.paths[0])
-        if len(sample) == 1 and self.channels == "last":
-            raise BadInputError(f"channels: last has no meaning for {self.paths[0]}, whose samples are plain values")
+        if (self.channels == "last" and len(sample) == 1) or (self.channels == "none" and sample == (1,)):
+            told = f"channels: {self.channels} has no meaning for {self.paths[0]}, whose samples are plain values"
+            raise BadInputError(told)
         if self.columns is not None and (len(self.columns),) != sample:
             raise BadInputError(f"columns: names {len(self.columns)}, but the samples of {self.paths[0]} are {sample}")
         check_distinct(self.columns or (), "columns")
@@ -97,7 +95,12 @@ class Arrays(DataSpec):
         if self.columns is None:
             found["columns"] = files.names
         if self.labels is not None:
+            if self.class_column is not None:
+                check_distinct((*(self.columns or files.names or ()), self.class_column), "columns and labels")
             found["classes"] = class_names(labels_of(files, self.labels))
+            if self.classes is not None and self.classes != found["classes"]:
+                own = ", ".join(found["classes"][:20])
+                raise BadInputError(f"classes: must be those of labels, {own}; leave them out")
             if is_file(self.labels):
                 found["labels"] = str(expanded(self.labels).absolute())
         if isinstance(self.heldout, str):
@@ -191,7 +194,13 @@ class Arrays(DataSpec):
         """The classes (n,) of the chosen samples. A file of held-out samples may have none."""
         if self.labels is None or (may_lack and not has_labels(files, self.labels)):
             return None
-        labels = numbered(labels_of(files, self.labels), self.class_names, str(files.opened[0].path))
+        try:
+            labels = numbered(labels_of(files, self.labels), self.class_names, str(files.opened[0].path))
+        except BadInputError as error:
+            if not may_lack:
+                raise
+            log.warning("data.heldout: %s; held-out samples have no classes", error)
+            return None
         return torch.from_numpy(labels[chosen]).to(device)
 
     def _open(self, paths: Sequence[str], like: SampleFiles | None = None) -> SampleFiles:

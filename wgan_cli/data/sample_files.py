@@ -99,7 +99,7 @@ def open_samples(path: Path, key: str | None = None, wanted: Wanted = lambda _: 
         raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")
     if values.dtype.kind not in "biuf":
         raise BadInputError(f"{path}: holds {values.dtype} values; only booleans, whole and real numbers are possible")
-    check_distinct(found.names or (), str(path))
+    check_distinct((*(found.names or ()), *found.left_out), str(path))
     return found
 
 

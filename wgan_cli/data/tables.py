@@ -4,6 +4,7 @@ import csv
 import itertools
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ log = logging.getLogger("wgan")
 Array = NDArray[Any]
 Wanted = Callable[[str], bool]
 """Whether the column of a name is read."""
-SNIFFED = 1000
-"""Rows that say which columns hold text."""
+SNIFFED, STRAY = 1000, 0.1
+"""Rows that say which columns hold text, and the share of their cells that may be a mistake in a column of numbers."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ def column_names(path: Path) -> tuple[str, ...]:
 
 
 def text_columns(path: Path) -> tuple[str, ...]:
-    """The names of the columns without any number in their first rows. Raises `ValueError`."""
+    """The names of the columns that hold no numbers: of a .csv, those with other cells among their first rows, more
+    than one in ten. Raises `ValueError`."""
     if ending(path) == ".csv":
         layout = _Layout.of(path)
         return tuple(layout.names[i] for i in sorted(_texts(path, layout))) if layout.names else ()
-    return tuple(name for name, column in _parquet_columns(path) if column.slice(0, 0).to_numpy().dtype.kind == "O")
+    return tuple(name for name, column in _parquet_columns(path) if not _holds_numbers(column.slice(0, 0).to_numpy()))
 
 
 _told: set[tuple[Path, str]] = set()
@@ -100,8 +102,12 @@ class _Layout:
         csv.field_size_limit(1 << 30)
         with _open(path) as file:
             reader = csv.reader(file, delimiter=self.separator, skipinitialspace=self.separator == " ")
-            rows = ((reader.line_num, row) for row in reader if row)
+            rows = ((reader.line_num, self._trimmed(row)) for row in reader if any(map(str.strip, row)))
             yield from itertools.islice(rows, int(self.has_header), None)
+
+    def _trimmed(self, row: list[str]) -> list[str]:
+        """The cells, without the empty one that blanks at the end of a line make."""
+        return row[:-1] if self.separator == " " and not row[-1] else row
 
     def load(self, path: Path, chosen: Sequence[int] | None, dtype: type) -> Array:
         """The rows of the chosen columns (N, D); None for all."""
@@ -172,7 +178,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # which Python reads between digits, and numpy does not
 
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
@@ -186,16 +192,14 @@ def _may_be_header(values: Array) -> bool:
 
 
 def _texts(path: Path, layout: _Layout) -> set[int]:
-    """The numbers of the columns without any number in their first rows, though some cells are not empty."""
-    numbers: set[int] = set()
-    filled: set[int] = set()
+    """The numbers of the columns of whose first cells, as far as they are filled, more than a few are no numbers."""
+    texts, filled = Counter[int](), Counter[int]()
     for _, row in itertools.islice(layout.rows(path), SNIFFED):
         for column, cell in enumerate(row[: len(layout.first)]):
             if cell.strip():
-                filled.add(column)
-                if _is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()):
-                    numbers.add(column)
-    return filled - numbers
+                filled[column] += 1
+                texts[column] += not (_is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()))
+    return {column for column in filled if texts[column] > STRAY * filled[column]}
 
 
 def _refuse_bad_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None) -> None:
@@ -212,17 +216,19 @@ def _refuse_bad_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None) 
 
 def _about_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None, line: int, column: int, cell: str) -> str:
     """What is wrong with a cell that holds no number, and the remedy."""
-    names, texts = layout.names, _texts(path, layout)
-    place = f"line {line}, column {column + 1}"
-    if names and column < len(names):
+    names, place = layout.names, f"line {line}, column {column + 1}"
+    has_name = names is not None and column < len(names)
+    if names is not None and has_name:
         place += f" ({names[column][:40]})"
-    if not cell:
-        return f"{place} is empty; fill or remove it"
-    what = f"{place} holds {cell[:40]!r}, which is no number"
+    what = f"{place} holds {cell[:40]!r}, which is no number" if cell else f"{place} is empty"
     if _DECIMAL_COMMA.fullmatch(cell):
         return f"{what}; write its decimals after a point"
-    if not names or column not in texts:
-        return f"{what}; write numbers for its values, or remove it"
+    remedy = "fill or remove it" if not cell else "write numbers for its values, or remove it"
+    if names is None or not has_name:
+        return f"{what}; {remedy}"
+    texts = _texts(path, layout)
+    if column not in texts:
+        return f"{what}; {remedy}, or leave the column out by drop: [{names[column]}]"
     of_text = [names[i] for i in sorted(texts) if chosen is None or i in chosen]
     return f"{what}; drop: [{', '.join(of_text)}] leaves columns out, and labels takes one for the class"
 
@@ -232,13 +238,24 @@ def _csv_column(path: Path, name: str) -> Array:
     names = layout.names or ()
     if name not in names:
         raise ValueError(f"has no column {name}, but {', '.join(names) or 'no header'}")
-    text = np.char.strip(layout.load(path, [names.index(name)], np.str_)[:, 0])
-    if not text.all():
+    return _as_numbers(_stripped(layout.load(path, [names.index(name)], np.str_)[:, 0], name))
+
+
+def _stripped(text: Array, name: str) -> Array:
+    text = np.char.strip(text)
+    if not text.astype(bool).all():
         raise ValueError(f"column {name} has empty cells; fill or remove them")
+    return text
+
+
+def _as_numbers(text: Array) -> Array:
+    """The numbers of cells, if all are some; but codes such as 01, or longer ones than float64 holds, are text."""
     try:
-        return text.astype(np.float64)
+        numbers = text.astype(np.float64)
     except ValueError:
         return text
+    are_codes = any(re.match(r"[+-]?0\d", cell) for cell in np.unique(text)) or (np.abs(numbers) > 2.0**53).any()
+    return text if are_codes else numbers
 
 
 def _parquet_columns(path: Path) -> list[tuple[str, Any]]:
@@ -263,6 +280,10 @@ def _parquet_columns(path: Path) -> list[tuple[str, Any]]:
     return named
 
 
+def _holds_numbers(values: Array) -> bool:
+    return values.dtype.kind in "biuf"
+
+
 def _read_parquet(path: Path, wanted: Wanted) -> Table:
     named = _parquet_columns(path)
     chosen = [pair for pair in named if wanted(pair[0])]
@@ -271,9 +292,10 @@ def _read_parquet(path: Path, wanted: Wanted) -> Table:
     columns = []
     for name, column in chosen:
         if column.null_count:
-            raise ValueError(f"column {name} has {column.null_count} empty cells; fill or remove them")
+            remedy = f"fill or remove them, or leave the column out by drop: [{name}]"
+            raise ValueError(f"column {name} has {column.null_count} empty cells; {remedy}")
         values = column.to_numpy()
-        if values.dtype.kind not in "biuf":
+        if not _holds_numbers(values):
             raise ValueError(f"column {name} holds {column.type}, which are no numbers; drop: [{name}] leaves it out")
         columns.append(values)
     types = tuple(values.dtype.name for values in columns)
@@ -287,4 +309,5 @@ def _parquet_column(path: Path, name: str) -> Array:
         raise ValueError(f"has no column {name}, but {', '.join(columns)}")
     if columns[name].null_count:
         raise ValueError(f"column {name} has {columns[name].null_count} empty cells; fill or remove them")
-    return np.array(columns[name].to_pylist())
+    values = np.asarray(columns[name].to_numpy())
+    return values if _holds_numbers(values) else _stripped(values.astype(np.str_), name)

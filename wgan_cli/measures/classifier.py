@@ -65,6 +65,12 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device) -> Cla
         return None
     if train[0].ndim != 4 or min(train[0].shape[-2:]) < SMALLEST_SIDE:
         return None
+    guessed = test[1].bincount().max().item() / len(test[1])
+    better = guessed + WIDTH * math.sqrt(guessed * (1 - guessed) / len(test[1]))
+    if better >= 1:
+        told = "no Fréchet distance: %d held-out samples, %.0f %% of one class, are too few to judge a classifier by"
+        log.warning(f"{told}; data.heldout holds out more", len(test[1]), 100 * guessed)
+        return None
     name = f"{kind}-cnn"
     content = hashlib.md5(usedforsecurity=False)
     for part in (*train[0].split(1024), train[1]):  # some at a time: a copy of all may not fit
@@ -82,8 +88,7 @@ def trained_classifier(dataset: Dataset, kind: str, device: torch.device) -> Cla
             _fit(network, *train, epochs)
             _write_cache(network, cache)
     accuracy = (in_batches(network, test[0]).argmax(1) == test[1]).cpu().double().mean().item()
-    guessed = test[1].bincount().max().item() / len(test[1])
-    if accuracy <= guessed + WIDTH * math.sqrt(guessed * (1 - guessed) / len(test[1])):
+    if accuracy <= better:
         log.warning(
             "no Fréchet distance: a classifier of the %d training samples is right about %.0f %% of the held-out ones, "
             "hardly more than a guess (%.0f %%)",

@@ -82,6 +82,10 @@ class LoadedRun:
 
     def _encoded(self, condition: Asked, seeds: Sequence[int]) -> Tensor | None:
         if isinstance(condition, Tensor):
+            width = 0 if self.config.condition is None else self.config.condition.width(self.config.data)
+            if tuple(condition.shape) != (len(seeds), width):
+                shape = tuple(condition.shape)
+                raise BadInputError(f"condition: a tensor must have shape {(len(seeds), width)} here, but has {shape}")
             return condition
         if self.conditions is None:
             if condition is not None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from wgan_cli.config.load import load_config
 from wgan_cli.config.run_config import RunConfig
+from wgan_cli.data.places import check_apart
 from wgan_cli.devices import deterministic_kernels, tuned_process
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.runs.checkpoints import checkpoints, read_newest
@@ -59,6 +60,7 @@ def train_run(
         signals = stack.enter_context(Signals(process_ends=process_ends))
         stack.enter_context(deterministic_kernels(config.training.deterministic))
         world.on_first_rank(lambda: check_trackers(config))
+        world.on_first_rank(lambda: check_apart(out or Path("runs", name), config.data.places, "--out"))
         world.on_first_rank(config.data.fetch)
         trainer = world.on_all_ranks(lambda: _in_memory(device, lambda: Trainer(config, device, world)))
         path = world.on_first_rank(lambda: stack.enter_context(claimed(out, name, resume=resume)))
