@@ -161,8 +161,17 @@ def test_a_run_is_evaluated_as_by_the_command_line(trained: Path, wgan: Wgan) ->
     figures = wgan_package.evaluate(trained, 50)
     assert figures == wgan_package.evaluate(wgan_package.load_run(trained, device="cpu"), 50)
     assert figures == json.loads(wgan("evaluate", trained, "--num=50", "--json", "--device=cpu").out)
-    with pytest.raises(wgan_package.BadInputError, match="num: must be a whole number, at least 2"):
-        wgan_package.evaluate(trained, 1)
+    for num in (1, 2.5, "20"):
+        with pytest.raises(wgan_package.BadInputError, match="num: must be a whole number, at least 2"):
+            wgan_package.evaluate(trained, num)
+    for seed in (-1, 1.5, 2**32):
+        with pytest.raises(wgan_package.BadInputError, match="seed: must be a whole number from 0 to 4294967295"):
+            wgan_package.evaluate(trained, 50, seed=seed)
+
+
+def test_a_condition_as_a_tensor_has_a_row_for_each_sample(trained: Path) -> None:
+    with pytest.raises(wgan_package.BadInputError, match=r"condition: a tensor must have shape \(3, 0\) here, but has"):
+        wgan_package.load_run(trained, device="cpu").sample(3, torch.ones(3, 2))
 
 
 @pytest.mark.parametrize("seeds", [-1, True, 8.5, "8", [1, -2], ["a"], [0.5]])

@@ -63,6 +63,13 @@ def test_no_share_is_above_one() -> None:
     assert found["other_ci_high"] > 1
 
 
+def test_a_distance_whose_name_begins_as_that_of_a_share_may_be_larger() -> None:
+    """A given column may be called so."""
+    name = "condition/accuracy/2/w1"
+    figures = Statistic(lambda x: {name: x.mean().item()}, [torch.linspace(1, 5, 50)]).with_intervals()
+    assert figures[f"{name}_ci_high"] > figures[name] > 1
+
+
 def test_a_floor_stands_beside_each_figure_and_has_no_interval() -> None:
     figures = beside_floor(of_samples(mean, of=lambda x: 2 * x), values(0), values(1), values(2))
     assert list(figures) == ["mean", "mean_ci_low", "mean_ci_high", "mean_floor"]
