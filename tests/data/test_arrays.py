@@ -411,7 +411,5 @@ def test_a_header_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 @pytest.mark.parametrize("channels", ["none", "last"])
 def test_plain_numbers_have_no_channels(tmp_path: Path, channels: str) -> None:
     np.save(tmp_path / "x.npy", np.arange(20.0))
-    with pytest.raises(
-        BadInputError, match=f"channels: {channels} has no meaning for .*, whose samples are"
-    ):
+    with pytest.raises(BadInputError, match=f"channels: {channels} has no meaning for .*, whose samples are"):
         Arrays(path=str(tmp_path / "x.npy"), channels=channels).resolved()  # type: ignore[arg-type]
