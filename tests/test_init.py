@@ -101,6 +101,11 @@ def test_classes_and_layouts_that_may_surprise_are_told(wgan: Wgan) -> None:
     assert "read as a series, 28 channels of 28 steps" in wgan("init", "--data", "grey.npy", "--out", "-").out
 
 
+def test_pictures_have_more_latents_than_the_recipe_for_digits(wgan: Wgan) -> None:
+    write_folder(Path("pictures"), 12, COLOURS)
+    assert "\nlatent: {dim: 64}\n" in wgan("init", "--data=pictures", "--out=-").out
+
+
 def test_a_file_is_replaced_only_by_force(wgan: Wgan) -> None:
     Path("config.yaml").write_text("mine")
     Path("folder").mkdir()

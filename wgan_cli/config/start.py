@@ -46,7 +46,7 @@ def for_data(found: Survey, name: str) -> str:
     recipe = RECIPES[len(shape)]
     blocks = _blocks(shipped.read(recipe)) | {"data": found.yaml_lines()}
     blocks["generator"], blocks["critic"] = _networks(shape)
-    if len(shape) == 1 and shape[0] > 16:
+    if len(shape) == 3 or (len(shape) == 1 and shape[0] > 16):  # digits need fewer latents than pictures do
         blocks["latent"] = "latent: {dim: 64}"
     most = min(len(train), int(re.search(r"batch_size: (\d+)", blocks["training"])[1]))  # type: ignore[index]
     blocks["training"] = re.sub(r"batch_size: \d+", f"batch_size: {2 ** int(math.log2(most))}", blocks["training"])
