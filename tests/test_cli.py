@@ -102,7 +102,7 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(wgan: Wgan) -> None:
     assert yaml.safe_load(result.out)["seed"] == 5
     critic = (16 + 1) * 32 + (32 * 16 + 1) * 64 + (64 * 7 * 7 + 1) * 256 + 256 + 1
     assert f"# critic: {critic:,} parameters, 16x1x28x28 -> 16" in result.out
-    assert "parameters, 16x64 -> 16x1x28x28" in result.out
+    assert "parameters, 16x16 -> 16x1x28x28" in result.out
     assert not list(Path().iterdir())
 
 
