@@ -42,7 +42,7 @@ def test_samples_do_not_replace_the_table_of_their_run(wgan: Wgan, table: Path, 
     before = table.read_bytes()
     refused = wgan("sample", "run", "--num=5", f"--out={out}")
     assert refused.code == 2
-    assert f"--out {Path(out)}: holds data that the run needs; name another place" in refused.err
+    assert f"--out {Path(out)}: holds the data; name another place" in refused.err
     assert table.read_bytes() == before
 
 
@@ -50,17 +50,18 @@ def test_samples_do_not_replace_the_rows_they_were_asked_by(wgan: Wgan, table: P
     Path("rows.csv").write_text("a\n0.5\n")
     refused = wgan("sample", "run", "--given-from=rows.csv", "--out=rows.csv")
     assert refused.code == 2
-    assert "--out rows.csv: holds data that the run needs" in refused.err
+    assert "--out rows.csv: holds the data" in refused.err
     assert Path("rows.csv").read_text() == "a\n0.5\n"
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("sample", "run", "--out=pics"), "--out pics: holds data that the run needs"),
-        (("sample", "run", "--out=pics/new"), "among the run's own data"),
-        (("sample", "run", "--out=pics/new.png"), "among the run's own data"),
+        (("sample", "run", "--out=pics"), "--out pics: holds the data"),
+        (("sample", "run", "--out=pics/new"), "among the data"),
+        (("sample", "run", "--out=pics/new.png"), "among the data"),
         (("evaluate", "run", "--plot=pics/new.png"), "--plot pics/new.png: is in "),
+        (("data", "pics", "--plot=pics/new.png"), "--plot pics/new.png: is in pics, among the data"),
         (("evaluate", "run", "--nearest=pics/new.png"), "--nearest pics/new.png: is in "),
     ],
 )
@@ -78,7 +79,7 @@ def test_no_run_is_begun_among_its_pictures(wgan: Wgan, pictures: Path, monkeypa
     assert refused.code == 2
     assert "--out pics/run: is in " in refused.err
     monkeypatch.chdir(pictures)
-    assert "among the run's own data" in wgan("train", "../run/config.yaml").err
+    assert "among the data" in wgan("train", "../run/config.yaml").err
     assert len(list(pictures.iterdir())) == 60
 
 

@@ -20,10 +20,13 @@ Plot = Annotated[Path | None, typer.Option(parser=an_output, help="Draw some sam
 
 def data(path: Source, key: Key = None, channels: Channels = None, as_json: AsJson = False, plot: Plot = None) -> None:
     """Show what a file or folder holds, and its line for a config."""
+    from wgan_cli.data.places import check_apart
     from wgan_cli.data.survey import survey
 
     refuse_no_path_of_data(str(path))
     plot = checked_png(plot)
+    if plot is not None:
+        check_apart(plot, [str(path)], "--plot")
     found = survey(path, key, channels)
     try:
         if plot is not None:
