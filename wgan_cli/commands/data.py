@@ -25,9 +25,9 @@ def data(path: Source, key: Key = None, channels: Channels = None, as_json: AsJs
 
     refuse_no_path_of_data(str(path))
     plot = checked_png(plot)
+    found = survey(path, key, channels)
     if plot is not None:
         check_apart(plot, [str(path)], "--plot")
-    found = survey(path, key, channels)
     try:
         if plot is not None:
             write_picture(_scene(found.spec), plot, "some of the samples")
