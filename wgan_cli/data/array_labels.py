@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgan_cli.data.array_files import SampleFiles
-from wgan_cli.data.sample_files import TABLES, UNREADABLE, reason_of
-from wgan_cli.data.tables import read_column, text_columns
+from wgan_cli.data.sample_files import UNREADABLE, reason_of
+from wgan_cli.data.table import EXACT
+from wgan_cli.data.tables import TABLES, read_column, text_columns
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded
 
@@ -19,8 +20,6 @@ USUAL = ("labels", "label", "y", "targets", "target", "classes", "y_train")
 """What arrays of labels are usually called."""
 LONGEST_LABEL = 400
 """In bytes: 100 characters."""
-EXACT = 1 << 53
-"""Above it, every float64 is a whole number."""
 MOST_CLASSES, SAMPLES_A_CLASS = 100, 5
 """At most, and on average at least, of what looks like classes."""
 

@@ -15,14 +15,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wgan_cli.data.array_files import CHUNK, Layout, SampleFiles
-from wgan_cli.data.array_labels import EXACT, class_names, has_labels, is_file, labels_of, numbered
+from wgan_cli.data.array_labels import class_names, has_labels, is_file, labels_of, numbered
 from wgan_cli.data.base import Dataset, DataSpec
 from wgan_cli.data.decoders import Unscaled
 from wgan_cli.data.finite import FiniteDataset, Store
 from wgan_cli.data.heldout import Heldout, apart, split
 from wgan_cli.data.mapped import read_no_further
-from wgan_cli.data.sample_files import TABLES, check_columns, check_distinct
+from wgan_cli.data.sample_files import check_columns, check_distinct
 from wgan_cli.data.scaling import ScaleName, Scaling, statistics, typed
+from wgan_cli.data.table import EXACT
+from wgan_cli.data.tables import TABLES
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending, expanded

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wgan_cli.data.tables import Wanted, column_names, read_table
+from wgan_cli.data.table import Wanted
+from wgan_cli.data.tables import TABLES, column_names, read_table
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import load_plain
 from wgan_cli.paths import ending
@@ -160,5 +161,4 @@ def _read_pt(path: Path, _: str | None) -> Array:
 
 
 _READERS: dict[str, Callable[[Path, str | None], Array]] = {".npy": _read_npy, ".npz": _read_npz, ".pt": _read_pt}
-TABLES = (".csv", ".parquet")
 ENDINGS = (*_READERS, *TABLES)

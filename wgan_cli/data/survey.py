@@ -26,7 +26,7 @@ from wgan_cli.paths import ending
 MOST_COLUMNS = 20
 """Columns of a wider table are not listed one by one."""
 FEWEST_TO_COUNT = 20
-"""Fewer rows may be in order by chance."""
+"""In a table with fewer rows, a column may count up by chance."""
 SMALLEST_IMAGE = 8
 """The side of a grey image; bytes of fewer rows are taken for a series."""
 SIDES = (28, 32, 64, 128)

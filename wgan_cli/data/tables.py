@@ -1,313 +1,34 @@
-"""Tables of the user's own, .csv and .parquet files: columns of numbers, and columns of classes."""
+"""Tables of the user's own: which module reads them, by the ending of the file."""
 
-import csv
-import itertools
-import logging
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from types import ModuleType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from wgan_cli.errors import BadInputError
+from wgan_cli.data import csv_tables, parquet_tables
+from wgan_cli.data.table import Array, Table, Wanted
 from wgan_cli.paths import ending
 
-log = logging.getLogger("wgan")
-Array = NDArray[Any]
-Wanted = Callable[[str], bool]
-"""Whether the column of a name is read."""
-SNIFFED, STRAY = 1000, 0.1
-"""Rows that say which columns hold text, and the share of their cells that may be a mistake in a column of numbers."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns of numbers as samples (N, D), in one type that holds all."""
-
-    values: Array
-    names: tuple[str, ...] | None
-    types: tuple[str, ...] | None = None
-    """The names of the columns' own types, where the file has one for each."""
-    left_out: tuple[str, ...] = ()
-    """The names of the columns that were not wanted."""
+TABLES: dict[str, ModuleType] = {".csv": csv_tables, ".parquet": parquet_tables}
 
 
 def read_table(path: Path, wanted: Wanted) -> Table:
     """The wanted columns of a table; all of one whose columns have no names. Raises `ValueError`."""
-    return _read_csv(path, wanted) if ending(path) == ".csv" else _read_parquet(path, wanted)
+    table: Table = TABLES[ending(path)].read_table(path, wanted)
+    return table
 
 
 def read_column(path: Path, name: str) -> Array:
     """One column (N,) of whole numbers, other numbers, or text. Raises `ValueError`."""
-    return _csv_column(path, name) if ending(path) == ".csv" else _parquet_column(path, name)
+    column: Array = TABLES[ending(path)].read_column(path, name)
+    return column
 
 
 def column_names(path: Path) -> tuple[str, ...]:
     """The names of all columns; none without a header. Raises `ValueError`."""
-    if ending(path) == ".csv":
-        return _Layout.of(path).names or ()
-    return tuple(name for name, _ in _parquet_columns(path))
+    names: tuple[str, ...] = TABLES[ending(path)].column_names(path)
+    return names
 
 
 def text_columns(path: Path) -> tuple[str, ...]:
-    """The names of the columns that hold no numbers: of a .csv, those with other cells among their first rows, more
-    than one in ten. Raises `ValueError`."""
-    if ending(path) == ".csv":
-        layout = _Layout.of(path)
-        return tuple(layout.names[i] for i in sorted(_texts(path, layout))) if layout.names else ()
-    return tuple(name for name, column in _parquet_columns(path) if not _holds_numbers(column.slice(0, 0).to_numpy()))
-
-
-_told: set[tuple[Path, str]] = set()
-
-
-def _tell(path: Path, what: str) -> None:
-    """Logs how a file was read, once a process: a run opens its files twice."""
-    if (path.absolute(), what) not in _told:
-        _told.add((path.absolute(), what))
-        log.info("%s: %s", path, what)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How the lines of a .csv file are read."""
-
-    separator: str
-    first: list[str]
-    """The cells of the first line."""
-    has_header: bool
-
-    @staticmethod
-    def of(path: Path) -> "_Layout":
-        with _open(path) as file:
-            start, second = next(_lines(file), ""), next(_lines(file), "")
-        is_comment = start.startswith("# ")  # as numpy.savetxt marks a header
-        start = start.removeprefix("# ")
-        separator = max(",;\t", key=re.sub('"[^"]*"', "", start).count)
-        first = next(csv.reader([start], delimiter=separator), [])
-        if _has_blanks(second or start):
-            separator, first = " ", first if len(first) > 1 else start.split()
-        return _Layout(separator, first, is_comment or (bool(first) and not any(map(_is_number, first))))
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        return tuple(cell.strip() for cell in self.first) if self.has_header else None
-
-    def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
-        """The cells of each row that is not empty, with the number of its last line."""
-        csv.field_size_limit(1 << 30)
-        with _open(path) as file:
-            reader = csv.reader(file, delimiter=self.separator, skipinitialspace=self.separator == " ")
-            rows = ((reader.line_num, self._trimmed(row)) for row in reader if any(map(str.strip, row)))
-            yield from itertools.islice(rows, int(self.has_header), None)
-
-    def _trimmed(self, row: list[str]) -> list[str]:
-        """The cells, without the empty one that blanks at the end of a line make."""
-        return row[:-1] if self.separator == " " and not row[-1] else row
-
-    def load(self, path: Path, chosen: Sequence[int] | None, dtype: type) -> Array:
-        """The rows of the chosen columns (N, D); None for all."""
-        with _open(path) as file:
-            if self.has_header:
-                next(_lines(file))
-            delimiter = None if self.separator == " " else self.separator
-            return np.loadtxt(
-                file, dtype, comments=None, delimiter=delimiter, usecols=chosen, ndmin=2, quotechar='"', encoding=None
-            )
-
-
-def _open(path: Path) -> TextIO:
-    return path.open(newline="", encoding="utf-8-sig")  # "-sig" skips a byte-order mark
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    return (line for line in file if line.strip())
-
-
-def _read_csv(path: Path, wanted: Wanted) -> Table:
-    """Numbers in float64."""
-    layout = _Layout.of(path)
-    names, chosen = layout.names, None
-    if names:
-        _tell(path, f"its first line is taken as a header: {', '.join(names)[:200]}")
-        if not all(map(wanted, names)):
-            chosen = [i for i, name in enumerate(names) if wanted(name)]
-    values = _numbers(path, layout, chosen)
-    if names is None:
-        if _may_be_header(values):
-            first = ", ".join(layout.first)[:200]
-            _tell(path, f"has no header in words, so its first line is read as values: {first}")
-        return Table(values, None)
-    kept = names if chosen is None else tuple(names[i] for i in chosen)
-    if len(kept) != values.shape[1]:
-        raise ValueError(f"its header has {len(names)} names, but its rows have {values.shape[1]} values")
-    if len(kept) > 1 and not kept[0] and np.array_equal(values[:, 0], np.arange(len(values))):
-        _tell(path, "its first column, which has no name and counts the rows from 0, is an index and left out")
-        kept, values = kept[1:], values[:, 1:]
-    return Table(values, kept, left_out=tuple(name for name in names if not wanted(name)))
-
-
-def _numbers(path: Path, layout: _Layout, chosen: list[int] | None) -> Array:
-    """The values (N, D) of the chosen columns; None for all."""
-    if chosen == []:
-        raise ValueError("none of its columns is left")
-    if chosen is not None:
-        _refuse_bad_cell(path, layout, chosen)  # numpy says nothing of the length of rows of which it reads a part
-    try:
-        values = layout.load(path, chosen, np.float64)
-    except ValueError:
-        _refuse_bad_cell(path, layout, chosen)
-        raise
-    if not values.size:
-        raise ValueError("it has no rows of numbers")
-    return values
-
-
-def _has_blanks(line: str) -> bool:
-    """Whether a line is of several numbers between blanks, as numpy.savetxt writes them."""
-    cells = line.split()
-    return len(cells) > 1 and "\t" not in line and all(map(_is_number, cells))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # which Python reads between digits, and numpy does not
-
-
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
-
-
-def _may_be_header(values: Array) -> bool:
-    """Whether the first row (of N, D), all numbers, may be names: nan and inf, or whole numbers that count up, such as
-    wavelengths, above rows that do not. Few rows of data look so, so the log seldom mentions a file without header."""
-    count_up = [bool((np.diff(row) > 0).all() and (row == np.rint(row)).all()) for row in values[:100]]
-    return not np.isfinite(values[0]).all() or (count_up[0] and not all(count_up))
-
-
-def _texts(path: Path, layout: _Layout) -> set[int]:
-    """The numbers of the columns of whose first cells, as far as they are filled, more than a few are no numbers."""
-    texts, filled = Counter[int](), Counter[int]()
-    for _, row in itertools.islice(layout.rows(path), SNIFFED):
-        for column, cell in enumerate(row[: len(layout.first)]):
-            if cell.strip():
-                filled[column] += 1
-                texts[column] += not (_is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()))
-    return {column for column in filled if texts[column] > STRAY * filled[column]}
-
-
-def _refuse_bad_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None) -> None:
-    """Raises `ValueError` at the first row of another length, or the first of the chosen cells without a number."""
-    width = len(layout.first) if layout.has_header and chosen is not None else None
-    for line, row in layout.rows(path):
-        for column in range(len(row)) if chosen is None else chosen:
-            if column < len(row) and not _is_number(row[column]):
-                raise ValueError(_about_cell(path, layout, chosen, line, column, row[column].strip()))
-        width = width or len(row)
-        if len(row) != width:
-            raise ValueError(f"line {line} has {len(row)} values, the lines before it {width}")
-
-
-def _about_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None, line: int, column: int, cell: str) -> str:
-    """What is wrong with a cell that holds no number, and the remedy."""
-    names, place = layout.names, f"line {line}, column {column + 1}"
-    has_name = names is not None and column < len(names)
-    if names is not None and has_name:
-        place += f" ({names[column][:40]})"
-    what = f"{place} holds {cell[:40]!r}, which is no number" if cell else f"{place} is empty"
-    if _DECIMAL_COMMA.fullmatch(cell):
-        return f"{what}; write its decimals after a point"
-    remedy = "fill or remove it" if not cell else "write numbers for its values, or remove it"
-    if names is None or not has_name:
-        return f"{what}; {remedy}"
-    texts = _texts(path, layout)
-    if column not in texts:
-        return f"{what}; {remedy}, or leave the column out by drop: [{names[column]}]"
-    of_text = [names[i] for i in sorted(texts) if chosen is None or i in chosen]
-    return f"{what}; drop: [{', '.join(of_text)}] leaves columns out, and labels takes one for the class"
-
-
-def _csv_column(path: Path, name: str) -> Array:
-    layout = _Layout.of(path)
-    names = layout.names or ()
-    if name not in names:
-        raise ValueError(f"has no column {name}, but {', '.join(names) or 'no header'}")
-    return _as_numbers(_stripped(layout.load(path, [names.index(name)], np.str_)[:, 0], name))
-
-
-def _stripped(text: Array, name: str) -> Array:
-    text = np.char.strip(text)
-    if not text.astype(bool).all():
-        raise ValueError(f"column {name} has empty cells; fill or remove them")
-    return text
-
-
-def _as_numbers(text: Array) -> Array:
-    """The numbers of cells, if all are some; but codes such as 01, or longer ones than float64 holds, are text."""
-    try:
-        numbers = text.astype(np.float64)
-    except ValueError:
-        return text
-    are_codes = any(re.match(r"[+-]?0\d", cell) for cell in np.unique(text)) or (np.abs(numbers) > 2.0**53).any()
-    return text if are_codes else numbers
-
-
-def _parquet_columns(path: Path) -> list[tuple[str, Any]]:
-    """The columns of a file by name, without the index of a pandas table."""
-    try:
-        import pyarrow.parquet as parquet
-        from pyarrow import ArrowException
-    except ImportError as error:
-        raise BadInputError(f"{path}: reading .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
-    try:
-        with parquet.ParquetFile(path) as file:  # read_table is puzzled by two columns of one name
-            table = file.read()
-    except ArrowException as error:
-        raise ValueError(str(error)) from error
-    metadata = table.schema.pandas_metadata or {}
-    index = [name for name in table.column_names if name in metadata.get("index_columns", ())]
-    if index:
-        _tell(path, f"the index of its table is left out: {', '.join(index)}")
-    named = [pair for pair in zip(table.column_names, table.columns, strict=True) if pair[0] not in index]
-    if not named:
-        raise ValueError("has no columns beside its index" if index else "has no columns")
-    return named
-
-
-def _holds_numbers(values: Array) -> bool:
-    return values.dtype.kind in "biuf"
-
-
-def _read_parquet(path: Path, wanted: Wanted) -> Table:
-    named = _parquet_columns(path)
-    chosen = [pair for pair in named if wanted(pair[0])]
-    if not chosen:
-        raise ValueError("none of its columns is left")
-    columns = []
-    for name, column in chosen:
-        if column.null_count:
-            remedy = f"fill or remove them, or leave the column out by drop: [{name}]"
-            raise ValueError(f"column {name} has {column.null_count} empty cells; {remedy}")
-        values = column.to_numpy()
-        if not _holds_numbers(values):
-            raise ValueError(f"column {name} holds {column.type}, which are no numbers; drop: [{name}] leaves it out")
-        columns.append(values)
-    types = tuple(values.dtype.name for values in columns)
-    names, left_out = ([name for name, _ in named if wanted(name) is is_wanted] for is_wanted in (True, False))
-    return Table(np.stack(columns, axis=1), tuple(names), types, tuple(left_out))
-
-
-def _parquet_column(path: Path, name: str) -> Array:
-    columns = dict(_parquet_columns(path))
-    if name not in columns:
-        raise ValueError(f"has no column {name}, but {', '.join(columns)}")
-    if columns[name].null_count:
-        raise ValueError(f"column {name} has {columns[name].null_count} empty cells; fill or remove them")
-    values = np.asarray(columns[name].to_numpy())
-    return values if _holds_numbers(values) else _stripped(values.astype(np.str_), name)
+    """The names of the columns that hold no numbers, or few. Raises `ValueError`."""
+    names: tuple[str, ...] = TABLES[ending(path)].text_columns(path)
+    return names

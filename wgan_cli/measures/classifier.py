@@ -24,7 +24,7 @@ MOST_CLASSES = 100
 SMALLEST_SIDE = 4
 """In pixels: it halves them twice."""
 WIDTH = 1.64
-"""In standard deviations of a guess's accuracy: by chance, a classifier that learned nothing is better once in 20."""
+"""By so many standard deviations a classifier has to be better than a guess; one that learned nothing is so in 5 %."""
 
 
 @dataclass(frozen=True)
