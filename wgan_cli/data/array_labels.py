@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wgan_cli.data.array_files import SampleFiles
-from wgan_cli.data.sample_files import UNREADABLE, reason_of
+from wgan_cli.data.sample_files import UNREADABLE, readable, reason_of
 from wgan_cli.data.table import EXACT
 from wgan_cli.data.tables import TABLES, read_column, text_columns
 from wgan_cli.errors import BadInputError
@@ -96,10 +96,8 @@ def text_columns_of(path: Path) -> tuple[str, ...]:
     """The names of a table's columns that hold text; none of another file. Raises `BadInputError`."""
     if ending(path) not in TABLES or not path.is_file():
         return ()
-    try:
+    with readable(path):
         return text_columns(path)
-    except UNREADABLE as error:
-        raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
 
 
 def class_column(path: Path, texts: Sequence[str]) -> str | None:

@@ -5,7 +5,8 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
@@ -86,15 +87,12 @@ def open_samples(path: Path, key: str | None = None, wanted: Wanted = lambda _: 
         raise BadInputError(f"{path}: is not a {', '.join(ENDINGS)} file")
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of files that are refused below
-            if kind in TABLES:
-                table = read_table(path, wanted)
-                found = SampleFile(path, table.values, table.names, table.types, table.left_out)
-            else:
-                found = SampleFile(path, _READERS[kind](path, key))
-    except UNREADABLE as error:
-        raise BadInputError(f"{path}: can't be read as {kind} ({reason_of(error)})") from error
+    with readable(path), warnings.catch_warnings(action="ignore"):  # of files that are refused below
+        if kind in TABLES:
+            table = read_table(path, wanted)
+            found = SampleFile(path, table.values, table.names, table.types, table.left_out)
+        else:
+            found = SampleFile(path, _READERS[kind](path, key))
     values = found.values
     if values.ndim == 0 or not values.size:
         raise BadInputError(f"{path}: holds no samples: its shape is {values.shape}")
@@ -108,14 +106,21 @@ def check_columns(path: Path, names: Sequence[str], where: str) -> None:
     """Raises `BadInputError`, which begins with `where`, for names of no column of the file."""
     if not path.is_file():
         raise BadInputError(f"{path}: no such file")
-    try:
+    with readable(path):
         columns = column_names(path) if ending(path) in TABLES else ()
-    except UNREADABLE as error:
-        raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
     absent = [name for name in names if name not in columns]
     if absent:
         known = f"its columns are {', '.join(columns)}" if columns else "it is no table with a header"
         raise BadInputError(f"{where}: has no column {', '.join(absent)}; {known}")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raises `BadInputError` for what a reader raises of the file at `path`."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
 
 
 def reason_of(error: BaseException) -> str:
