@@ -18,7 +18,8 @@ from wgan_cli.data.places import check_apart
 from wgan_cli.data.sample_files import check_columns, open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import creations, write_atomically
-from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.samples import picture
+from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.style import write_png
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.runs.places import holds_run, near_runs
@@ -201,7 +202,8 @@ def write(drawn: Drawn, path: Path, loaded: LoadedRun, columns: int | None = Non
     """
     try:
         if path.suffix == ".png":
-            write_png(path, picture(Scene(drawn.samples, loaded.config.data, loaded.decode, columns=columns)))
+            scene = Scene(drawn.samples, loaded.config.data, loaded.decode, columns=columns, classes=drawn.classes)
+            write_png(path, picture(scene))
         elif path.suffix:
             write_atomically(path, _WRITERS[path.suffix](drawn, loaded))
         else:

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from wgan_cli.data.base import DataSpec
 from wgan_cli.plots.curves import RunCurves
-from wgan_cli.plots.samples import Scene, image_grid
+from wgan_cli.plots.images import image_grid
+from wgan_cli.plots.scene import Scene
 
 
 def scene(samples: Tensor, data: DataSpec) -> Scene:

@@ -11,17 +11,11 @@ from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.images import Images
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
-from wgan_cli.plots.samples import (
-    WORD_HEIGHT,
-    Scene,
-    _edges,
-    density_figure,
-    image_grid,
-    picture,
-    series_figure,
-    table_figure,
-)
+from wgan_cli.plots.images import WORD_HEIGHT, image_grid
+from wgan_cli.plots.samples import density_figure, picture, series_figure
+from wgan_cli.plots.scene import Scene, Side
 from wgan_cli.plots.surface import Surface
+from wgan_cli.plots.tables import _edges, table_figure
 
 
 def test_the_grid_holds_the_images_row_by_row() -> None:
@@ -43,6 +37,39 @@ def test_a_word_stands_above_each_of_two_grids(channels: int) -> None:
     assert words[:, 82:].any()
     assert not words[:, 66:82].any()
     assert channels < 4 or (both[:WORD_HEIGHT, :, 3] == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_classes_have_their_names(channels: int) -> None:
+    data = Images.model_validate({"path": "x", "size": 16, "channels": channels})
+    alone = replace(scene(-torch.ones(6, channels, 16, 16), data), columns=2)
+    grid = picture(alone)
+    named = picture(replace(alone, classes=["i", "i", "a" * 50, "a" * 50, "кот", "кот"]))
+    width = named.shape[1] - grid.shape[1]
+    assert np.array_equal(named[:, width:], grid)
+    rows = [named[2 + 18 * row : 18 * (row + 1), :width].min((0, 2)) < 128 for row in range(3)]
+    inked = [np.flatnonzero(row) for row in rows]
+    assert inked[0].size < inked[2].size < inked[1].size  # as long as the names
+    assert inked[1].max() < width - 1  # and none cut, as a long one is shortened
+
+
+def test_names_that_a_row_has_no_room_for_are_left_out() -> None:
+    data = Images.model_validate({"path": "x", "size": 8, "channels": 1})
+    alone = replace(scene(torch.ones(4, 1, 8, 8), data), columns=2)
+    assert np.array_equal(picture(replace(alone, classes=["0", "0", "1", "1"])), picture(alone))
+
+
+def test_classes_stand_apart_from_each_other() -> None:
+    classes = ["b", "a"] * 50
+    values = torch.randn(100, 1, 20)
+    series = series_figure(replace(scene(values, Normal()), classes=classes))
+    assert [axes.get_title() for axes in series.axes] == ["b, 6 of 50", "a, 6 of 50"]
+    points = replace(scene(values[:, 0, :2], Normal(features=2)), classes=classes)
+    assert np.array_equal(points.sides(100)[1].values, values[1::2, 0, :2])
+    table = table_figure(points)
+    assert [text.get_text() for text in table.axes[1].get_legend().get_texts()] == ["b", "a"]
+    many = replace(scene(values, Normal()), classes=[str(i) for i in range(100)])
+    assert [side.name for side in many.sides(100)] == ["generated"]
 
 
 def test_the_density_is_drawn_against_the_target() -> None:
@@ -124,5 +151,7 @@ def test_a_surface_holds_a_critics_scores_and_slopes_around_the_samples() -> Non
 
 def test_both_sides_of_a_column_have_the_same_bins() -> None:
     fine, whole = np.linspace(0, 1, 400)[:, None], np.arange(100.0)[:, None] % 3
-    assert len(_edges([("generated", "", fine), ("real", "", fine[:100])], 0)) == 11  # as the smaller side allows
-    assert _edges([("generated", "", whole), ("real", "", whole[:9])], 0).tolist() == [-0.5, 0.5, 1.5, 2.5]
+    assert (
+        len(_edges([Side("generated", "", fine), Side("real", "", fine[:100])], 0)) == 11
+    )  # as the smaller side allows
+    assert _edges([Side("generated", "", whole), Side("real", "", whole[:9])], 0).tolist() == [-0.5, 0.5, 1.5, 2.5]

@@ -53,7 +53,7 @@ def _scene(spec: Any) -> Any:
     """Some samples of the data, for a picture."""
     import torch
 
-    from wgan_cli.plots.samples import Scene
+    from wgan_cli.plots.scene import Scene
 
     resolved = spec.resolved()
     dataset = resolved.load(torch.device("cpu"))

@@ -26,7 +26,7 @@ from wgan_cli.measures.memorisation import Nearest, memorisation
 from wgan_cli.measures.modes import class_modes, normal_modes, stacked_classes
 from wgan_cli.measures.statistic import Figures, Statistic, beside_floor, of_samples
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene
+from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.surface import Surface
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed

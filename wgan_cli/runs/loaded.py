@@ -18,7 +18,8 @@ from wgan_cli.data.base import is_same
 from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene, picture
+from wgan_cli.plots.samples import picture
+from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.style import png
 from wgan_cli.runs.checkpoints import checkpoint_config, find_checkpoint
 
@@ -112,14 +113,14 @@ class LoadedRun:
 
     def picture(self) -> Pixels:
         """Samples of the first seeds as a picture (H, W, C): of images with few classes to ask for, a row of each."""
-        conditions, data, columns = self.conditions, self.config.data, None
+        conditions, data, columns = self.conditions, self.config.data, self.COLUMNS
         if isinstance(conditions, Classes) and data.is_image and len(conditions.names) <= self.ROWS:
-            classes, columns = len(conditions.names), self.COLUMNS
-            asked = conditions.encode(torch.arange(classes).repeat_interleave(columns))
-            samples = self.sample([*range(columns)] * classes, asked)
-        else:
-            samples = self.sample(self.SHOWN if data.view in ("images", "fields") else self.POINTS)
-        return picture(Scene(samples, data, self.decode, columns=columns))
+            rows = torch.arange(len(conditions.names)).repeat_interleave(columns)
+            samples = self.sample([*range(columns)] * len(conditions.names), conditions.encode(rows))
+            classes = [conditions.names[row] for row in rows]
+            return picture(Scene(samples, data, self.decode, columns=columns, classes=classes))
+        samples = self.sample(self.SHOWN if data.view in ("images", "fields") else self.POINTS)
+        return picture(Scene(samples, data, self.decode))
 
     def _repr_png_(self) -> bytes:
         """What IPython shows."""

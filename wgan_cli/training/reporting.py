@@ -17,7 +17,8 @@ from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.devices import synchronise
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
-from wgan_cli.plots.samples import Scene, drawing
+from wgan_cli.plots.samples import drawing
+from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.surface import Surface
 from wgan_cli.training.engine import Outcome
 from wgan_cli.training.fidelity import Fidelity
@@ -84,13 +85,20 @@ class Reporter:
             self._generated = step, samples
         return self._generated[1]
 
-    def _grid_inputs(self, conditions: Conditions | None) -> Tensor | None:
-        """The inputs of a grid with one row a class; None for data without classes, whose grid is of all samples."""
+    def _grid_inputs(self, conditions: Conditions | None) -> tuple[Tensor, list[str]] | None:
+        """The inputs and classes of a grid with one row a class.
+
+        None for data without classes and for points, of which a few show nothing: their picture is of all samples.
+        """
+        config = self._trainer.config
         if not isinstance(conditions, Classes) or len(conditions.names) > self.MOST_ROWS:
             return None
-        classes = torch.arange(len(conditions.names)).repeat_interleave(self.COLUMNS)
-        latents = self._trainer.config.latent.from_seeds(range(self.COLUMNS)).repeat(len(conditions.names), 1)
-        return torch.cat([latents, conditions.encode(classes)], 1).to(self._trainer.device)
+        if config.data.view in ("table", "plane", "pooled"):
+            return None
+        rows = torch.arange(len(conditions.names)).repeat_interleave(self.COLUMNS)
+        latents = config.latent.from_seeds(range(self.COLUMNS)).repeat(len(conditions.names), 1)
+        inputs = torch.cat([latents, conditions.encode(rows)], 1).to(self._trainer.device)
+        return inputs, [conditions.names[row] for row in rows]
 
     def drawing(self) -> Callable[[], Pixels]:
         """What draws the grid of this iteration, also while training goes on."""
@@ -100,8 +108,9 @@ class Reporter:
         """One row a class, where samples are asked for by class."""
         trainer, data = self._trainer, self._trainer.config.data
         if self._grid is not None:
-            samples = in_batches(trainer.networks.sampler, self._grid)
-            return Scene(samples, data, self._decode, columns=self.COLUMNS)
+            inputs, classes = self._grid
+            samples = in_batches(trainer.networks.sampler, inputs)
+            return Scene(samples, data, self._decode, columns=self.COLUMNS, classes=classes)
         samples = self._joined(self.samples())[: self.GRID if data.is_image else None]
         return Scene(samples, data, self._decode, self._real, self._surface())
 
