@@ -80,7 +80,7 @@ def test_a_class_is_a_one_hot_vector_of_its_number() -> None:
     assert classes.encode(torch.tensor([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert [classes.number(name) for name in ("cat", "dog", "7", "0", "1")] == [0, 1, 2, 0, 1]
     for name in ("cow", "3", "-1", "", "1.5"):
-        with pytest.raises(BadInputError, match=rf"--class {name}: unknown; the run's classes are cat, dog, 7$"):
+        with pytest.raises(BadInputError, match=rf"class {name}: unknown; the run's classes are cat, dog, 7$"):
             classes.number(name)
 
 

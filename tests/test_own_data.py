@@ -62,6 +62,8 @@ def test_samples_do_not_replace_the_rows_they_were_asked_by(wgan: Wgan, table: P
         (("sample", "run", "--out=pics/new.png"), "among the data"),
         (("evaluate", "run", "--plot=pics/new.png"), "--plot pics/new.png: is in "),
         (("data", "pics", "--plot=pics/new.png"), "--plot pics/new.png: is in pics, among the data"),
+        (("plot", "run", "--out=pics/new.png"), "--out pics/new.png: is in "),
+        (("plot", "run", "--out=pics/new.gif"), "--out pics/new.gif: is in "),
         (("evaluate", "run", "--nearest=pics/new.png"), "--nearest pics/new.png: is in "),
     ],
 )

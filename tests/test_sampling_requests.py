@@ -123,7 +123,7 @@ def test_a_range_of_an_older_run_is_of_the_names_between(asked: str, numbers: li
     names = ("0", "1", "10", "11", "2")  # as text is sorted
     loaded: Any = SimpleNamespace(conditions=Classes(names, torch.full((5,), 0.2)))
     if numbers is None:
-        with pytest.raises(BadInputError, match=r"--class (12: unknown|2-0: a range goes)"):
+        with pytest.raises(BadInputError, match=r"class (12: unknown|2-0: a range goes)"):
             parse_classes(asked, loaded)
     else:
         assert parse_classes(asked, loaded) == numbers
@@ -337,24 +337,24 @@ COLUMNS = "--given: the run was not trained with condition: {kind: columns, name
         ("plain", ["--given=hits=1"], COLUMNS),
         ("digits", ["--given=hits=1"], COLUMNS),
         ("plain", ["--given-from=rows.csv"], COLUMNS),
-        ("digits", ["--class=10"], "--class 10: unknown; the run's classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
-        ("digits", ["--class=0-10"], "--class 10: unknown"),
-        ("digits", ["--class=seven"], "--class seven: unknown"),
-        ("digits", ["--class="], "--class : unknown"),
-        ("digits", ["--class=1,,2"], "--class : unknown"),
+        ("digits", ["--class=10"], "class 10: unknown; the run's classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("digits", ["--class=0-10"], "class 10: unknown"),
+        ("digits", ["--class=seven"], "class seven: unknown"),
+        ("digits", ["--class="], "class : unknown"),
+        ("digits", ["--class=1,,2"], "class : unknown"),
         ("digits", ["--class=9-0"], "--class 9-0: a range goes from its smaller number to its larger, such as 0-9"),
         ("digits", ["--class=1,9-0"], "--class 9-0: a range goes from its smaller number"),
-        ("digits", ["--class=-1"], "--class -1: unknown"),
-        ("colours", ["--class=white"], "--class white: unknown; the run's classes are blue, green, red"),
+        ("digits", ["--class=-1"], "class -1: unknown"),
+        ("colours", ["--class=white"], "class white: unknown; the run's classes are blue, green, red"),
         ("digits", ["--class=7", "--given=hits=1"], "--class, --given and --given-from: ask by one of them"),
         ("digits", ["--class=7", "--given-from=rows.csv"], "--class, --given and --given-from: ask by one of them"),
         ("given", ["--given=hits=1", "--given-from=rows.csv"], "--class, --given and --given-from: ask by one of them"),
-        ("given", ["--given=hits=1"], "--given: energy (GeV) is missing; the run needs all of its given columns"),
-        ("given", ["--given=mass=1"], "--given mass=1.0: the run's given columns are hits, energy (GeV)"),
+        ("given", ["--given=hits=1"], "given columns: energy (GeV) is missing; the run needs all of them"),
+        ("given", ["--given=mass=1"], "given mass=1.0: the run's given columns are hits, energy (GeV)"),
         ("given", ["--given=hits"], "--given hits: must be COLUMN=NUMBER, such as hits=1.5"),
         ("given", ["--given=hits=many"], "--given hits=many: must be COLUMN=NUMBER"),
-        ("given", ["--given=hits=nan"], "--given hits=nan: must be a finite number"),
-        ("given", ["--given=hits=1e999"], "--given hits=inf: must be a finite number"),
+        ("given", ["--given=hits=nan"], "given hits=nan: must be a finite number"),
+        ("given", ["--given=hits=1e999"], "given hits=inf: must be a finite number"),
         ("given", ["--given=hits=1", "--given=hits=2"], "--given hits=2: hits is given twice"),
         ("given", ["--given-from=nothing.csv"], "nothing.csv: no such file"),
         ("given", ["--given-from=rows.csv"], "--given-from rows.csv: has no column energy (GeV)"),

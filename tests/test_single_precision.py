@@ -9,7 +9,9 @@ from torch import Tensor
 
 from wgan_cli.conditions import GivenColumns
 from wgan_cli.data import Normal
-from wgan_cli.evaluation.figures import asked_class_share, bin_distances, set_distances
+from wgan_cli.evaluation.bins import bin_distances
+from wgan_cli.evaluation.figures import asked_class_share
+from wgan_cli.evaluation.set_distances import set_distances
 from wgan_cli.measures.fidelity import frechet, overlap
 from wgan_cli.measures.memorisation import Nearest, memorisation
 from wgan_cli.measures.modes import normal_modes

@@ -51,7 +51,7 @@ def test_endings_may_be_in_capitals(tmp_path: Path, kind: str) -> None:
     path = (tmp_path / f"x{kind}").rename(tmp_path / f"X{kind.upper()}")
     assert open_samples(path).tensor().tolist() == VALUES.tolist()
     assert survey(path).facts["samples"] == 3
-    assert read_points([str(path)], 3, torch.Generator())[0].tolist() == VALUES.tolist()
+    assert read_points([str(path)], 3, torch.Generator()).sets[0].tolist() == VALUES.tolist()
     key = "samples" if kind == ".npz" else None
     assert Arrays(path=str(path), key=key).resolved().sample == (2,)
 

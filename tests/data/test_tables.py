@@ -85,6 +85,14 @@ def test_codes_are_no_numbers(tmp_path: Path, ending: str) -> None:
     assert Arrays(path=str(path), labels="code").resolved().class_names == tuple(codes[:4])
 
 
+def test_a_column_of_parquet_is_not_taken_for_one_with_a_point_in_its_name(tmp_path: Path) -> None:
+    columns = {"a": [1.0, 2.0], "a.b": ["x", "y"], "text": ["u", "v"]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    file = open_samples(tmp_path / "x.parquet", wanted=lambda name: name == "a")
+    assert (file.names, file.values.tolist(), file.left_out) == (("a",), [[1.0], [2.0]], ("a.b", "text"))
+    assert read_column(tmp_path / "x.parquet", "a.b").tolist() == ["x", "y"]
+
+
 def test_other_columns_of_parquet_are_left_out_or_classes(tmp_path: Path, wgan: Wgan) -> None:
     days = [date(2026, 1, 1 + i % 2) for i in range(20)]
     kinds = pyarrow.array([["a", "b"][i % 2] for i in range(20)]).dictionary_encode()

@@ -11,7 +11,8 @@ import wgan_cli as package
 from tests.conftest import Wgan
 from wgan_cli.conditions import GivenColumns
 from wgan_cli.config.load import load_config
-from wgan_cli.evaluation.figures import BINS, asked_class_share, bin_distances
+from wgan_cli.evaluation.bins import BINS, bin_distances
+from wgan_cli.evaluation.figures import asked_class_share
 
 
 def columns(*names: str) -> GivenColumns:

@@ -14,15 +14,8 @@ from tests.helpers import TINY_MNIST
 from wgan_cli.config.load import load_config
 from wgan_cli.errors import BadInputError
 from wgan_cli.evaluation import figures
-from wgan_cli.evaluation.figures import (
-    closest,
-    critic_figures,
-    entropic_divergence,
-    evaluate,
-    exact_w1,
-    set_distances,
-    sliced_w1,
-)
+from wgan_cli.evaluation.figures import closest, critic_figures, evaluate
+from wgan_cli.evaluation.set_distances import entropic_divergence, exact_w1, set_distances, sliced_w1
 from wgan_cli.lipschitz.bound import Bound
 from wgan_cli.measures.classifier import Classifier
 from wgan_cli.measures.fidelity import class_figures

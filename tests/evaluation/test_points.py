@@ -1,3 +1,4 @@
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import Wgan
 from wgan_cli.data.cifar10 import Cifar10
 from wgan_cli.data.pixels import scale
 from wgan_cli.errors import BadInputError
@@ -14,7 +16,7 @@ from wgan_cli.evaluation.points import read_points
 
 
 def read(source: object, most: int = 10) -> torch.Tensor:
-    (points,) = read_points([str(source)], most, torch.Generator().manual_seed(0))
+    (points,) = read_points([str(source)], most, torch.Generator().manual_seed(0)).sets
     return points
 
 
@@ -112,7 +114,8 @@ def test_pictures_of_several_sizes_are_refused(pictures: Path) -> None:
 def test_a_key_names_the_array_of_files_that_have_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", waves=np.arange(6.0).reshape(3, 2), others=np.zeros(4))
     np.savez(tmp_path / "b.npz", samples=np.ones((3, 2)))
-    one, two = read_points([str(tmp_path / name) for name in ("a.npz", "b.npz")], 9, torch.Generator(), key="waves")
+    files = [str(tmp_path / name) for name in ("a.npz", "b.npz")]
+    one, two = read_points(files, 9, torch.Generator(), key="waves").sets
     assert (one.tolist(), two.tolist()) == ([[0, 1], [2, 3], [4, 5]], [[1, 1]] * 3)
     with pytest.raises(BadInputError, match=r"--key wave: no \.npz file has an array of this name"):
         read_points([str(tmp_path / "a.npz")], 9, torch.Generator(), key="wave")
@@ -123,7 +126,7 @@ def test_values_in_another_order_are_refused(pictures: Path, tmp_path: Path) -> 
     with pytest.raises(BadInputError, match=r"its samples have shape \(3, 4, 5\), those of .* \(4, 5, 3\); bring"):
         read_points([str(pictures), str(tmp_path / "x.npy")], 9, torch.Generator())
     np.save(tmp_path / "flat.npy", COLOUR.reshape(6, -1))
-    one, other = read_points([str(pictures), str(tmp_path / "flat.npy")], 9, torch.Generator())
+    one, other = read_points([str(pictures), str(tmp_path / "flat.npy")], 9, torch.Generator()).sets
     assert torch.equal(one, other)
 
 
@@ -158,7 +161,25 @@ def test_columns_are_compared_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,10\n2,20\n")
     (tmp_path / "b.csv").write_text("y,x\n10,1\n20,2\n")
     (tmp_path / "c.csv").write_text("z,x\n10,1\n20,2\n")
-    one, other = read_points([str(tmp_path / name) for name in ("a.csv", "b.csv")], 9, torch.Generator())
+    one, other = read_points([str(tmp_path / name) for name in ("a.csv", "b.csv")], 9, torch.Generator()).sets
     assert torch.equal(one, other)
     with pytest.raises(BadInputError, match=r"c\.csv: has the columns z, where .*a\.csv has y"):
         read_points([str(tmp_path / name) for name in ("a.csv", "c.csv")], 9, torch.Generator())
+
+
+def test_a_wide_column_is_told_and_scaled(wgan: Wgan, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((300, 3)) * [1.0, 500.0, 0.0]
+    for name, shift in (("a", [2.0, 0.0, 0.0]), ("b", [0.0, 0.0, 0.0])):
+        rows = "\n".join(",".join(map(str, row)) for row in values + shift)
+        (tmp_path / f"{name}.csv").write_text(f"small,wide,constant\n{rows}\n")
+    files = str(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    plain = wgan("distance", *files, "--json")
+    assert "nearly all of column wide, which has 100 % of B's variance; --scale divides" in plain.err
+    scaled = wgan("distance", *files, "--scale", "--json")
+    assert "nearly all" not in scaled.err
+    assert json.loads(scaled.out)["w1"] == pytest.approx(2 / values[:, 0].std())
+    even = wgan("distance", files[0], files[0])
+    assert "nearly all of column wide" in even.err
+    np.save(tmp_path / "n.npy", values[:, :1])
+    assert "nearly all" not in wgan("distance", str(tmp_path / "n.npy"), str(tmp_path / "n.npy")).err

@@ -35,6 +35,7 @@ Key = Annotated[str | None, typer.Option(help="The array of .npz files that have
 Drop = Annotated[
     str | None, typer.Option(help="Columns of tables that are left out, such as text.", metavar="NAME,NAME")
 ]
+Scale = Annotated[bool, typer.Option("--scale", help="Divide each column by its standard deviation in B.")]
 Config = Annotated[
     str | None, typer.Option(help="YAML of the critic for critic, bounds: critic, lipschitz, ...", metavar="FILE")
 ]
@@ -58,6 +59,7 @@ def distance(
     seed: Seed = 0,
     key: Key = None,
     drop: Drop = None,
+    scale: Scale = False,
     config: Config = None,
     confidence: Confidence = None,
     as_json: AsJson = False,
@@ -78,7 +80,10 @@ def distance(
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
     dropped = [name.strip() for name in (drop or "").split(",") if name.strip()]
-    x, y = read_points([a, b], num, generator, dropped, key)
+    points = read_points([a, b], num, generator, dropped, key)
+    if not scale:
+        points.tell_of_widest()
+    x, y = (points.scaled() if scale else points).sets
     fits, confidence = load_fits(config), confidence or CONFIDENCE
     problem = Problem(
         x, y, p=p, epsilon=epsilon, seed=seed, fits=fits, confidence=confidence, with_plan=plot is not None

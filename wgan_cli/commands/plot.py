@@ -29,6 +29,7 @@ Dpi = Annotated[int, typer.Option(min=20, max=600, metavar="N", help="Dots per i
 
 def plot(runs: Runs, out: Out = Path("plot.png"), dpi: Dpi = 100) -> None:
     """Draw what runs logged, with samples, and print the path."""
+    from wgan_cli.data.places import check_apart
     from wgan_cli.plots import animation, style
     from wgan_cli.plots.curves import curves_figure
     from wgan_cli.runs.curves import read_curves
@@ -36,10 +37,14 @@ def plot(runs: Runs, out: Out = Path("plot.png"), dpi: Dpi = 100) -> None:
     for run in runs:
         refuse_no_run(str(run))
     style.check_path(out, "--out", (*style.ENDINGS, *animation.ENDINGS))
-    if out.suffix not in animation.ENDINGS:
-        style.save(curves_figure(read_curves(runs)), out, dpi)
-    elif len(runs) > 1:
+    moves = out.suffix in animation.ENDINGS
+    if moves and len(runs) > 1:
         raise BadInputError(f"--out {out}: shows one run through time; name one, or draw these as .png")
+    curves = read_curves(runs, count=0) if moves else read_curves(runs)
+    for each in curves:
+        check_apart(out, each.data.places, "--out")
+    if moves:
+        animation.save_animation(curves[0], out, dpi)
     else:
-        animation.save_animation(read_curves(runs, count=0)[0], out, dpi)
+        style.save(curves_figure(curves), out, dpi)
     typer.echo(out)

@@ -48,15 +48,15 @@ class GivenColumns(Conditions):
     def asked(self, what: Any) -> Tensor:
         """Of a mapping with a value for each given column, in the user's units."""
         if not isinstance(what, Mapping):
-            raise BadInputError(f"--given: must be a mapping such as {{{self.names[0]!r}: 1.5}}, but is {what!r}")
+            raise BadInputError(f"given columns: must be a mapping such as {{{self.names[0]!r}: 1.5}}, but is {what!r}")
         for name, value in what.items():
             if name not in self.names:
-                raise BadInputError(f"--given {name}={value}: the run's given columns are {', '.join(self.names)}")
+                raise BadInputError(f"given {name}={value}: the run's given columns are {', '.join(self.names)}")
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise BadInputError(f"--given {name}={value}: must be a finite number")
+                raise BadInputError(f"given {name}={value}: must be a finite number")
         missing = [name for name in self.names if name not in what]
         if missing:
-            raise BadInputError(f"--given: {', '.join(missing)} is missing; the run needs all of its given columns")
+            raise BadInputError(f"given columns: {', '.join(missing)} is missing; the run needs all of them")
         values = torch.tensor([[what[name] for name in self.names]], dtype=torch.float64)
         self.warn_of_range(values)
         return self.encode(values)

@@ -54,7 +54,7 @@ class Classes(Conditions):
         if name.isdecimal() and int(name) < len(self.names):
             return int(name)
         known = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        raise BadInputError(f"--class {name}: unknown; the run's classes are {known}")
+        raise BadInputError(f"class {name}: unknown; the run's classes are {known}")
 
 
 class Labels(ConditionSpec):

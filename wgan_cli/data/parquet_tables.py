@@ -1,5 +1,7 @@
 """Tables in .parquet files."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,22 @@ from wgan_cli.errors import BadInputError
 
 def column_names(path: Path) -> tuple[str, ...]:
     """The names of all columns. Raises `ValueError`."""
-    return tuple(name for name, _ in _columns(path))
+    with _opened(path) as file:
+        return tuple(field.name for field in _fields(path, file))
 
 
 def text_columns(path: Path) -> tuple[str, ...]:
     """The names of the columns that hold no numbers. Raises `ValueError`."""
-    return tuple(name for name, column in _columns(path) if not _holds_numbers(column.slice(0, 0).to_numpy()))
+    import pyarrow
+
+    with _opened(path) as file:
+        empty = {field.name: pyarrow.chunked_array([], field.type) for field in _fields(path, file)}
+    return tuple(name for name, column in empty.items() if not _holds_numbers(column.to_numpy()))
 
 
-def _columns(path: Path) -> list[tuple[str, Any]]:
-    """The columns of a file by name, without the index of a pandas table."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, of which nothing but its schema is read yet."""
     try:
         import pyarrow.parquet as parquet
         from pyarrow import ArrowException
@@ -28,17 +36,28 @@ def _columns(path: Path) -> list[tuple[str, Any]]:
         raise BadInputError(f"{path}: reading .parquet needs pyarrow; pip install 'wgan[parquet]'") from error
     try:
         with parquet.ParquetFile(path) as file:  # read_table is puzzled by two columns of one name
-            table = file.read()
+            yield file
     except ArrowException as error:
         raise ValueError(str(error)) from error
-    metadata = table.schema.pandas_metadata or {}
-    index = [name for name in table.column_names if name in metadata.get("index_columns", ())]
+
+
+def _fields(path: Path, file: Any) -> list[Any]:
+    """The name and type of each column, without the index of a pandas table."""
+    schema = file.schema_arrow
+    metadata = schema.pandas_metadata or {}
+    index = [name for name in schema.names if name in metadata.get("index_columns", ())]
     if index:
         tell(path, f"the index of its table is left out: {', '.join(index)}")
-    named = [pair for pair in zip(table.column_names, table.columns, strict=True) if pair[0] not in index]
-    if not named:
+    fields = [field for field in schema if field.name not in index]
+    if not fields:
         raise ValueError("has no columns beside its index" if index else "has no columns")
-    return named
+    return fields
+
+
+def _columns(file: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """The columns of these names. By the name `a`, the reader finds a column `a.b` too."""
+    table = file.read(columns=list(names))
+    return [pair for pair in zip(table.column_names, table.columns, strict=True) if pair[0] in names]
 
 
 def _holds_numbers(values: Array) -> bool:
@@ -47,10 +66,12 @@ def _holds_numbers(values: Array) -> bool:
 
 def read_table(path: Path, wanted: Wanted) -> Table:
     """The wanted columns, in a type that holds all. Raises `ValueError`."""
-    named = _columns(path)
-    chosen = [pair for pair in named if wanted(pair[0])]
-    if not chosen:
-        raise ValueError("none of its columns is left")
+    with _opened(path) as file:
+        every = [field.name for field in _fields(path, file)]
+        names = [name for name in every if wanted(name)]
+        if not names:
+            raise ValueError("none of its columns is left")
+        chosen = _columns(file, names)
     columns = []
     for name, column in chosen:
         if column.null_count:
@@ -61,16 +82,18 @@ def read_table(path: Path, wanted: Wanted) -> Table:
             raise ValueError(f"column {name} holds {column.type}, which are no numbers; drop: [{name}] leaves it out")
         columns.append(values)
     types = tuple(values.dtype.name for values in columns)
-    names, left_out = ([name for name, _ in named if wanted(name) is is_wanted] for is_wanted in (True, False))
-    return Table(np.stack(columns, axis=1), tuple(names), types, tuple(left_out))
+    left_out = tuple(name for name in every if not wanted(name))
+    return Table(np.stack(columns, axis=1), tuple(names), types, left_out)
 
 
 def read_column(path: Path, name: str) -> Array:
     """One column (N,) of numbers or text. Raises `ValueError`."""
-    columns = dict(_columns(path))
-    if name not in columns:
-        raise ValueError(f"has no column {name}, but {', '.join(columns)}")
-    if columns[name].null_count:
-        raise ValueError(f"column {name} has {columns[name].null_count} empty cells; fill or remove them")
-    values = np.asarray(columns[name].to_numpy())
+    with _opened(path) as file:
+        names = [field.name for field in _fields(path, file)]
+        if name not in names:
+            raise ValueError(f"has no column {name}, but {', '.join(names)}")
+        column = dict(_columns(file, [name]))[name]
+    if column.null_count:
+        raise ValueError(f"column {name} has {column.null_count} empty cells; fill or remove them")
+    values = np.asarray(column.to_numpy())
     return values if _holds_numbers(values) else stripped(values.astype(np.str_), name)

@@ -17,6 +17,8 @@ from wgan_cli.conditions import GivenColumns
 from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
+from wgan_cli.evaluation.bins import bin_distances
+from wgan_cli.evaluation.set_distances import set_distances
 from wgan_cli.evaluation.sets import Sets, generated_samples, pairs
 from wgan_cli.lipschitz.bound import proved
 from wgan_cli.lipschitz.estimate import largest_slope, scores_of, w1_estimate
@@ -30,7 +32,6 @@ from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.surface import Surface
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.streams import stream_seed
-from wgan_cli.transport.line import random_directions
 
 log = logging.getLogger("wgan")
 
@@ -176,103 +177,12 @@ def asked_class_share(classes: Callable[[Tensor], Tensor], fake: Tensor, real: T
     return beside_floor(of_samples(share, lambda samples: classes(samples) == number), fake, real, real)
 
 
-BINS = 10
-
-
-def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tensor, condition: Tensor) -> Figures:
-    """Exact W1 between generated and real samples within bins of each given column, with the floor and the counts: a
-    bin for each value, where there are few, or for each tenth of the samples.
-
-    Sample i of `fake` and of `real` has condition i; those of `other` have the conditions after them.
-    """
-    figures: Figures = {}
-    for column, name in enumerate(columns.names):
-        mine_given, their_given = condition[: 2 * len(real), column].cpu().double().split(len(real))
-        marks, edges = _marks_and_edges(mine_given)
-        bins, other_bins = (torch.bucketize(given, edges).to(real.device) for given in (mine_given, their_given))
-        left_out = list[str]()
-        for number in range(len(edges) + 1):
-            mine, theirs = bins == number, other_bins == number
-            if mine.sum() < 2 or theirs.sum() < 2:
-                left_out.append(str(number))
-                continue
-            target = real[mine].flatten(1)
-            key = f"condition/{name}/{number}"
-            figures[f"{key}/samples"] = float(mine.sum())
-            distance = partial(exact_w1, f"{key}/w1")
-            figures |= beside_floor(distance, fake[mine].flatten(1), target, other[theirs].flatten(1))
-        _tell_of_bins(columns, column, marks, left_out)
-    return figures
-
-
-def _marks_and_edges(given: Tensor) -> tuple[Tensor, Tensor]:
-    """What bins of the values (N,) are told by, their values or ends, and the edges between neighbours."""
-    values = given.unique()
-    if len(values) <= BINS:
-        return values, (values[1:] + values[:-1]) / 2
-    ends = torch.quantile(given, torch.linspace(0, 1, BINS + 1, dtype=torch.float64))
-    return ends, ends[1:-1]
-
-
-def _tell_of_bins(columns: GivenColumns, column: int, marks: Tensor, left_out: list[str]) -> None:
-    """Logs which values the bins of a column have, in the user's units, and which have too few samples."""
-    told = marks * columns.scale[column] + columns.shift[column]
-    rounding = 1e-6 * columns.scale[column]  # of float32, which would show a 0 as 1.4e-08
-    shown = ", ".join(f"{value:.4g}" for value in torch.where(told.abs() < rounding, 0, told).tolist())
-    missing = f"; {', '.join(left_out)} left out, with too few real samples" if left_out else ""
-    last, are = (BINS - 1, "lie between") if len(marks) > BINS else (len(marks) - 1, "are of the values")
-    log.info("condition/%s/0 to %d %s %s%s", columns.names[column], last, are, shown, missing)
-
-
 def _moments(samples: Tensor) -> Figures:
     return {"samples/mean": samples.mean().item(), "samples/std": samples.std().item()}
 
 
 def _numbers(figures: dict[str, Tensor]) -> Figures:
     return {name: value.item() for name, value in figures.items()}
-
-
-def set_distances(fake: Tensor, real: Tensor, other: Tensor) -> Figures:
-    """Distances between equally large sets of samples (N, *shape), Euclidean over all of a sample's values.
-
-    Raises `BadInputError` for sets that are too large.
-    """
-    sets = [samples.flatten(1).float() for samples in (fake, real, other)]
-    figures: Figures = {}
-    try:
-        for distance in (partial(exact_w1, "truth/w1"), sliced_w1, entropic_divergence):
-            figures |= beside_floor(distance, *sets)
-    except ValueError as error:
-        raise BadInputError(f"{error}; lower --num") from error
-    return figures
-
-
-def exact_w1(name: str, x: Tensor, y: Tensor) -> Statistic:
-    """W1 between points (N, D) and (M, D). The potentials, whose means differ by it, are not solved for again in each
-    draw: to first order it depends on the draw by these means alone (del Barrio and Loubes, 2019)."""
-    return Statistic(lambda f, g: {name: (f.mean() - g.mean()).item()}, transport.dual_potentials(x, y))
-
-
-def sliced_w1(x: Tensor, y: Tensor) -> Statistic:
-    """Sliced W1, between the projections on the same directions."""
-    directions = random_directions(x.shape[1], 256, torch.Generator().manual_seed(0)).to(x)
-
-    def distance(x: Tensor, y: Tensor) -> Figures:
-        return {"truth/sliced_w1": transport.wasserstein_1d(x.T.contiguous(), y.T.contiguous()).mean().item()}
-
-    return Statistic(distance, [x @ directions, y @ directions])
-
-
-def entropic_divergence(x: Tensor, y: Tensor) -> Statistic:
-    """The Sinkhorn divergence, blurred by a hundredth of the mean distance; in each draw to first order in the weights
-    of the points, as for `exact_w1`."""
-    epsilon = torch.cdist(x, y).mean().item() / 100 or 1.0  # where all points coincide, any will do
-    weights = [points.new_ones(len(points)).requires_grad_() for points in (x, y)]
-    divergence = transport.sinkhorn_divergence(x, y, epsilon, 1, weights[0], weights[1], tolerance=1e-4)
-    gradients = torch.autograd.grad(divergence, weights)
-    changes = [len(gradient) * gradient for gradient in gradients]
-    value = divergence.item()
-    return Statistic(lambda f, g: {"truth/sinkhorn_divergence": value + (f.mean() + g.mean()).item()}, changes)
 
 
 def critic_figures(loaded: LoadedRun, generator: torch.Generator, seed: int, count: int) -> Figures:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +22,48 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Of the largest value of a set: squares and their sums stay within float64."""
 
 
+MOSTLY = 0.9
+"""The share of the variance above which one column makes up nearly all of a distance."""
+
+
+class Points(NamedTuple):
+    """Sets of samples as points (N, D) in float64, and the names of their columns where files tell them."""
+
+    sets: Sequence[Tensor]
+    names: Sequence[str] | None = None
+
+    def scaled(self) -> "Points":
+        """The sets with each column divided by its standard deviation in the last of them. Columns that are constant
+        there are left as they are."""
+        spread = _spread(self.sets[-1])
+        return self._replace(sets=[points / torch.where(spread > 0, spread, 1) for points in self.sets])
+
+    def tell_of_widest(self) -> None:
+        """Logs if one column is so wide that the distance is nearly all of that one."""
+        variances = _spread(self.sets[-1]) ** 2
+        share, widest = (variances / variances.sum()).max(0)
+        if (variances > 0).sum() > 1 and share > MOSTLY:
+            name = self.names[int(widest)] if self.names else f"x{widest + 1}"
+            log.warning(
+                "the distance is nearly all of column %s, which has %.3g %% of B's variance; --scale divides each "
+                "column by its standard deviation",
+                *(name, 100 * share.item()),
+            )
+
+
+def _spread(points: Tensor) -> Tensor:
+    """The standard deviation of each column; 0 of a single point."""
+    return points.std(0, correction=0)
+
+
 def read_points(
     sources: Sequence[str],
     most: int,
     generator: torch.Generator,
     drop: Sequence[str] = (),
     key: str | None = None,
-) -> list[Tensor]:
-    """The samples of each source as points (N, D) in float64: of a file, a folder or .zip of pictures, or a dataset by
+) -> Points:
+    """The samples of each source as points: of a file, a folder or .zip of pictures, or a dataset by
     name, such as `mnist:test`.
 
     Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. Of an .npz file
@@ -57,7 +92,7 @@ def read_points(
             log.info("%s: %d of its %d samples are drawn; --num takes more", source, most, len(samples))
             samples = samples[torch.randperm(len(samples), generator=generator)[:most]]
         found.append(_points(source, samples))
-    return found
+    return Points(found, next((file.names for file in files.values() if file.names), None))
 
 
 def _is_file(source: str) -> bool:

@@ -95,11 +95,14 @@ def train_run(
             reason = error.strerror or error
             raise WganError(f"{path}: can't be written ({reason}); checkpoints in it are as they were") from error
         if world.is_first:
-            heldout = trainer.dataset.heldout()
-            compared = None if heldout is None else len(heldout)
-            for line in summary(path, figures, trainer.step - started, time.monotonic() - begun, compared):
-                log.info("%s", line)
+            _summarise(path, figures, trainer, trainer.step - started, time.monotonic() - begun)
     return path
+
+
+def _summarise(path: Path, figures: Mapping[str, float], trainer: Trainer, steps: int, seconds: float) -> None:
+    heldout = trainer.dataset.heldout()
+    for line in summary(path, figures, steps, seconds, None if heldout is None else len(heldout)):
+        log.info("%s", line)
 
 
 def _kept(path: Path) -> str:
