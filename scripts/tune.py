@@ -2,12 +2,14 @@
 
     python scripts/tune.py mnist_gp --seconds 100 300 900 --seeds 0 1
     python scripts/tune.py mnist_gp --seconds 300 --trials start "one critic step"
+    python scripts/tune.py mnist_gp --trials "as shipped" --marks 300 600 1200 2400 4800 20000
 
 Each trial is a recipe for the data of the config; `TRIALS` holds those that were tried, "as shipped" is the config
 itself. A trial is trained anew for each number of seconds, so that its rates decay to the end of each. The seconds of
 one core, evaluation apart, are divided by those of an iteration, measured first, which gives the iterations. Judged are
 the last weights and the averaged ones: by the Fréchet distance that `wgan evaluate` gives, and by that of another
-classifier (fully connected, of another seed).
+classifier (fully connected, of another seed). With `--marks`, a trial is trained once, for as long as its config says,
+and judged at these iterations.
 """
 
 import argparse
@@ -167,15 +169,21 @@ def seconds_an_iteration(config: RunConfig, count: int = 40) -> float:
     return (time.process_time() - begun) / count
 
 
-def tried(source: str, changes: list[str], seconds: float, judges: Judges | None) -> tuple[list[Row], Judges]:
-    """The distances at an eighth, a quarter, half and the end of the iterations that these seconds allow."""
+def lasting(seconds: float | None, source: str, changes: list[str]) -> RunConfig:
+    """The config with as many iterations as these seconds allow; None for its own."""
+    if seconds is None:
+        return load_config(source, changes)
     cost = seconds_an_iteration(load_config(source, changes))
-    config = load_config(source, [*changes, f"training.iterations={max(8, round(seconds / cost))}"])
+    return load_config(source, [*changes, f"training.iterations={max(8, round(seconds / cost))}"])
+
+
+def tried(config: RunConfig, marks: list[int], judges: Judges | None) -> tuple[list[Row], Judges]:
+    """The distances at these iterations."""
     trainer = Trainer(config, CPU)
     if judges is None or judges.latent != config.latent:
         judges = Judges(trainer.dataset, config)
-    iterations, took, rows = config.training.iterations, 0.0, []
-    for mark in (iterations // 8, iterations // 4, iterations // 2, iterations):
+    took, rows = 0.0, []
+    for mark in marks:
         begun = time.process_time()
         while trainer.step < mark:
             trainer.iterate()
@@ -192,19 +200,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--seconds", type=float, nargs="+", default=[100.0, 300.0, 900.0], help="of one core")
+    parser.add_argument("--marks", type=int, nargs="+", help="iterations; leaves --seconds unread")
     parser.add_argument("--trials", nargs="+", choices=TRIALS, metavar="NAME", default=list(TRIALS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="for every trial")
     options = parser.parse_args()
     torch.set_num_threads(1)
     judges: Judges | None = None
-    for seconds in options.seconds:
+    for seconds in [None] if options.marks else options.seconds:
         for seed in options.seeds:
             for name in options.trials:
                 changes = [*options.overrides, *TRIALS[name], f"seed={seed}"]
                 trial = {"trial": name, "seconds": seconds, "seed": seed}
                 try:
-                    rows, judges = tried(options.config, changes, seconds, judges)
+                    config = lasting(seconds, options.config, changes)
+                    last = config.training.iterations
+                    rows, judges = tried(config, options.marks or [last // 8, last // 4, last // 2, last], judges)
                 except WganError as error:  # a recipe that diverges is a result too
                     rows = [{"failed": str(error)}]
                 for row in rows:

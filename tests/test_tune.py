@@ -50,7 +50,11 @@ def test_a_trial_is_judged_through_its_run(made_up_mnist: Path, monkeypatch: pyt
             judged.append(generator)
             return {"frechet": float(len(judged))}
 
-    rows, _ = tune.tried("mnist_gp", [*TINY, f"data.root={made_up_mnist}"], 8.0, Counting())
+    changes = [*TINY, f"data.root={made_up_mnist}"]
+    config = tune.lasting(8.0, "mnist_gp", changes)
+    assert config.training.iterations == 16
+    assert tune.lasting(None, "mnist_gp", changes) == load_config("mnist_gp", changes)
+    rows, _ = tune.tried(config, [2, 4, 8, 16], Counting())
     assert [row["iteration"] for row in rows] == [2, 4, 8, 16]
     assert [(row["frechet, raw"], row["frechet, averaged"]) for row in rows] == [(1, 2), (3, 4), (5, 6), (7, 8)]
     assert judged[0] is judged[2] is not judged[1]
