@@ -127,12 +127,16 @@ def test_an_objective_that_is_not_logged_is_evaluated(tmp_path: Path, monkeypatc
     assert trial.intermediate_values == {}
 
 
-def test_an_objective_that_no_run_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_objective_that_no_run_has_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(trials_room, "EVALUATED", 50)
-    message = r"objective: truth/wone is no figure .*did you mean truth/w[12]\? They have .*/trial-0000 is kept"
+    message = r"objective: truth/wl is no figure .*did you mean truth/w[12]\? They have .*/trial-0000 is kept"
     with pytest.raises(WganError, match=message) as caught:
-        tried(begun(tmp_path, ("objective: truth/w1", "objective: truth/wone")))
+        tried(begun(tmp_path, ("objective: truth/w1", "objective: truth/wl")))
     assert caught.value.exit_code == ExitCode.RUN_FAILED  # not 2: something was written
+    early = [line for line in caplog.messages if line.startswith("objective: runs log truth/w1, not truth/wl, which")]
+    assert len(early) == 1
 
 
 def test_a_trial_that_diverges_is_pruned_and_one_too_large_has_failed(

@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
-_END = re.compile("_(ci_low|ci_high|floor)$")
-"""Of what tells more of another figure."""
+from wgan_cli.figure_names import FLOOR, HIGH, LOW
+
+_END = re.compile(f"({LOW}|{HIGH}|{FLOOR})$")
 
 
 def print_json(tree: Any) -> None:
@@ -20,12 +21,12 @@ def print_figures(figures: dict[str, Any]) -> None:
     """Prints a line for each figure: its name, its value, the ends of its confidence interval if it has one, and its
     value for a perfect generator if that is known."""
     names = [name for name in figures if _END.sub("", name) not in figures or not _END.search(name)]
-    ends = {name: [figures[name + end] for end in ("_ci_low", "_ci_high") if name + end in figures] for name in names}
+    ends = {name: [figures[name + end] for end in (LOW, HIGH) if name + end in figures] for name in names}
     columns = {
         "figure": names,
         "value": [_short(figures[name]) for name in names],
         "interval of 95 %": [" to ".join(map(_short, ends[name])) for name in names],
-        "perfect": [_short(figures.get(f"{name}_floor", "")) for name in names],
+        "perfect": [_short(figures.get(name + FLOOR, "")) for name in names],
     }
     filled = {head: cells for head, cells in columns.items() if any(cells)}
     rows = list(zip(*filled.values(), strict=True))

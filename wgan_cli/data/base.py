@@ -137,6 +137,11 @@ class DataSpec(Choice, ABC):
         """The user's own files and folders that hold the samples."""
         return ()
 
+    @property
+    def where(self) -> str:
+        """The places in words; the kind of data that has none of its own."""
+        return " ".join(self.places) or self.kind
+
     @abstractmethod
     def load(self, device: torch.device) -> Dataset:
         """Reads the samples into the device's memory. Raises `WganError` if they can't be read or downloaded."""

@@ -10,12 +10,12 @@ import yaml
 
 from wgan_cli import __version__
 from wgan_cli.export.facts import LAWS, facts, public
+from wgan_cli.figure_names import FLOOR, HIGH, LOW, is_figure
 from wgan_cli.paths import expanded
 from wgan_cli.runs.loaded import LoadedRun
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_evaluation, read_metrics
 
-ENDS = ("_ci_low", "_ci_high", "_floor")
 COMPARED = ("truth/", "frechet/", "fidelity/", "modes/", "condition/", "memorisation/", "critic/w1_low")
 """How the names of figures begin that say how good samples are."""
 
@@ -134,7 +134,7 @@ def _data(loaded: LoadedRun) -> str:
 
 
 def _is_compared(name: str) -> bool:
-    return name.startswith(COMPARED) and not name.endswith(ENDS)
+    return name.startswith(COMPARED) and is_figure(name)
 
 
 def _figures(origin: str, figures: Mapping[str, float]) -> str:
@@ -153,6 +153,6 @@ def _figures(origin: str, figures: Mapping[str, float]) -> str:
 
 
 def _row(name: str, figures: Mapping[str, float]) -> str:
-    low, high, floor = (figures.get(name + end) for end in ENDS)
+    low, high, floor = (figures.get(name + end) for end in (LOW, HIGH, FLOOR))
     interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
     return f"| `{name}` | {figures[name]:.4g} | {interval} | {'' if floor is None else f'{floor:.4g}'} |"

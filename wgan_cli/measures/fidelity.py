@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli import transport
+from wgan_cli.figure_names import is_figure
 from wgan_cli.measures.classifier import Classifier
 from wgan_cli.measures.statistic import Figures, Statistic, beside_floor
 from wgan_cli.networks.base import in_batches
@@ -39,7 +40,7 @@ def class_figures(
 
 def _is_free(name: str) -> bool:
     """Whether no other figure could have the name of this class's share."""
-    return name not in ("least", "greatest") and not name.endswith(("_floor", "_ci_low", "_ci_high"))
+    return name not in ("least", "greatest") and is_figure(name)
 
 
 def _shares(classes: Tensor, names: Sequence[str]) -> Figures:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wgan_cli.figure_names import FLOOR, HIGH, LOW
+
 Figures = dict[str, float]
 DRAWS = 100
 """Of the bootstrap: its standard deviations are then known to within a fourteenth."""
@@ -37,7 +39,7 @@ class Statistic:
         Figures that end in `_floor` get none.
         """
         found = self.figures()
-        names = [name for name in found if not name.endswith("_floor")]
+        names = [name for name in found if not name.endswith(FLOOR)]
         generator = torch.Generator().manual_seed(0)
         draws = [self.measure(*(_drawn(values, generator) for values in self.sets)) for _ in range(DRAWS)]
         figures: Figures = {}
@@ -45,7 +47,7 @@ class Statistic:
             figures[name] = value
             if name in names:
                 low, high = _interval(value, torch.tensor([draw[name] for draw in draws], dtype=torch.float64))
-                figures |= {f"{name}_ci_low": low, f"{name}_ci_high": min(high, 1.0) if _is_share(name) else high}
+                figures |= {name + LOW: low, name + HIGH: min(high, 1.0) if _is_share(name) else high}
         return figures
 
 
@@ -76,7 +78,7 @@ def beside_floor(measure: Callable[[Tensor, Tensor], Statistic], fake: Tensor, r
     found: Figures = {}
     for name, value in figures.items():
         found[name] = value
-        figure = name.removesuffix("_ci_high")
+        figure = name.removesuffix(HIGH)
         if figure != name and figure in floor:
-            found[f"{figure}_floor"] = floor[figure]
+            found[figure + FLOOR] = floor[figure]
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from wgan_cli.data import DataSpec
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError
+from wgan_cli.figure_names import FLOOR, is_figure
 from wgan_cli.plots.style import RUN_COLOURS, TARGET, bins, draw_target, finish, new_label, run_colours
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
 
 def _fidelity_panels(logged: Collection[str]) -> list[tuple[str, str, tuple[str, ...]]]:
     """A panel for each classifier by whose features samples were judged."""
-    kinds = sorted(name for name in logged if name.startswith("frechet/") and not name.endswith("_floor"))
+    kinds = sorted(name for name in logged if name.startswith("frechet/") and is_figure(name))
     return [(f"Fréchet distance by {name.partition('/')[2]}", "distance", (name,)) for name in kinds]
 
 
@@ -131,7 +132,7 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
 
 def _draw_floors(axes: "Axes", names: Sequence[str], runs: Sequence[RunCurves]) -> None:
     """A line for each floor: grey if it is the only one, else in the colour of its run."""
-    wanted = [f"{name}_floor" for name in names]
+    wanted = [name + FLOOR for name in names]
     floors = [(value, colour) for run, colour in _coloured(runs) for name in wanted for value in _last(run, name)]
     shared = len({value for value, _ in floors}) == 1
     for value, colour in floors[:1] if shared else floors:

@@ -66,7 +66,7 @@ class LoadedRun:
         dataset = self.config.load_data(self.device)
         if not is_same(self.data_state, dataset.state_dict()):
             told = "has changed since the run was trained: what is held out now, it may have seen"
-            log.warning("%s: %s", " ".join(self.config.data.places) or self.config.data.kind, told)
+            log.warning("%s: %s", self.config.data.where, told)
         return dataset
 
     def sample(self, seeds: Sequence[int] | int, condition: Asked = None) -> Tensor:

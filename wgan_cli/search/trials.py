@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from wgan_cli.config.documents import dotted
 from wgan_cli.errors import BadInputError, ExitCode, WganError, is_out_of_memory
 from wgan_cli.evaluation.figures import evaluate
+from wgan_cli.figure_names import is_figure
 from wgan_cli.runs.loaded import load_run
 from wgan_cli.runs.places import holds_run
 from wgan_cli.runs.readers import read_metrics
@@ -24,6 +25,8 @@ from wgan_cli.training.progress import SMOOTHED
 log = logging.getLogger("wgan.search")
 EVALUATED = 2000
 """The number of samples of an evaluation, if the objective is one of its figures."""
+ALIKE = 0.85
+"""Of names, the ratio of equal letters above which one may be a mistake for the other."""
 
 
 class _PrunedError(WganError):
@@ -87,7 +90,7 @@ def _watch(
 
     A process before may have been killed between a checkpoint and its report, so what the run has logged comes first.
     """
-    trial = claim.trial
+    trial, advised = claim.trial, set[str]()
     reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
     def report(step: int, figures: Mapping[str, float]) -> None:
@@ -97,6 +100,13 @@ def _watch(
 
     def watch(step: int, figures: Mapping[str, float]) -> None:
         report(step, figures)
+        near = get_close_matches(spec.objective, filter(is_figure, figures), n=1, cutoff=ALIKE)
+        if near and near[0] != spec.objective and not advised:  # a mistake is told now, not when the trial has ended
+            advised.update(near)
+            log.warning(
+                "objective: runs log %s, not %s, which is looked for by an evaluation at each trial's end",
+                *(near[0], spec.objective),
+            )
         if must_stop():
             raise WganError("stopped", ExitCode.STOPPED)
         if spec.prune and spec.objective in figures and step < last and trial.should_prune():
@@ -119,7 +129,7 @@ def _objective(run: Path, name: str, device: torch.device) -> tuple[float, str]:
     if name in figures:
         return figures[name], f"evaluated with {EVALUATED:,} samples"
     names = {each for line in lines for each in line} | figures.keys()
-    known = sorted(each for each in names if "/" in each and not each.endswith(("_ci_low", "_ci_high", "_floor")))
+    known = sorted(each for each in names if "/" in each and is_figure(each))
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     told = f"objective: {name} is no figure of these runs; {hint}They have {', '.join(known)}"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from wgan_cli.conditions import generator_inputs
 from wgan_cli.data import Dataset
+from wgan_cli.figure_names import FLOOR
 from wgan_cli.measures.classifier import MOST_CLASSES, trained_classifier
 from wgan_cli.measures.fidelity import frechet
 from wgan_cli.networks.base import in_batches
@@ -50,7 +51,7 @@ class Fidelity:
         distance = frechet(torch.cat(features), self._target.heldout)
         if not math.isfinite(distance):
             raise self._trainer.diverged(f"{self._target.name} is {distance}")
-        return {self._target.name: distance, f"{self._target.name}_floor": self._target.floor}
+        return {self._target.name: distance, self._target.name + FLOOR: self._target.floor}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from wgan_cli.config.run_config import RunConfig
 from wgan_cli.data.finite import judged_count
 from wgan_cli.data.pixels import Array, Pixels
 from wgan_cli.devices import synchronise
+from wgan_cli.figure_names import is_figure
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import drawing
@@ -148,7 +149,7 @@ class Reporter:
         as pixels say little of images, else W1; None if nothing is held out."""
         for kind in SCORES:
             for name, value in figures.items():
-                if name.startswith(kind) and not name.endswith("_floor"):
+                if name.startswith(kind) and is_figure(name):
                     return value
         return None
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wgan_cli.bars import in_words
+from wgan_cli.figure_names import FLOOR, is_figure
 from wgan_cli.paths import argument
 from wgan_cli.training.reporting import SCORES
 
@@ -22,8 +23,8 @@ def summary(
     """
     yield f"{iterations:,} iterations in {in_words(seconds)}; pictures of samples are in {path / 'samples'}"
     for name, value in figures.items():
-        if name.startswith(SCORES) and not name.endswith("_floor"):
-            floor = figures.get(f"{name}_floor")
+        if name.startswith(SCORES) and is_figure(name):
+            floor = figures.get(name + FLOOR)
             perfect = "" if floor is None else f", where a perfect generator has about {floor:.4g}"
             yield f"{name}: {value:.4g}{perfect}"
     if compared is not None and compared < FEW:

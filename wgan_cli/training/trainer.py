@@ -124,10 +124,8 @@ class Trainer:
         if trained_on != self.device.type:
             raise BadInputError(f"the run was trained on {trained_on}; go on with --device {trained_on}")
         if not is_same(state.get("data", {}), self.dataset.state_dict()):
-            places = " ".join(self.config.data.places) or self.config.data.kind
-            raise BadInputError(
-                f"{places}: the data has changed since the run began; go on with the same files, or start a new run"
-            )
+            remedy = "go on with the same files, or start a new run"
+            raise BadInputError(f"{self.config.data.where}: the data has changed since the run began; {remedy}")
         try:
             self.networks.load_state_dict(state)
             for name, optimizer in self.optimizers.items():  # the config gives learning rates and other settings
