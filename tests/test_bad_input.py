@@ -135,7 +135,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a text cell": ("x.csv", _csv("a,b\n1,2\n3,red\n"), "(line 3, column 2 (b) holds 'red', which is no number; "),
     "an empty cell": (
         *("x.csv", _csv("a,b\n1,2\n,4\n")),
-        "(line 3, column 1 (a) is empty; fill or remove it, or leave the column out by drop: [a])",
+        "(line 3, column 1 (a) is empty; fill or remove it, or leave the column out by drop: [a] in a config",
     ),
     "a short row": ("x.csv", _csv("1,2\n3\n"), "(line 2 has 1 values, the lines before it 2)"),
     "half a header": ("x.csv", _csv("a,2\n1,2\n"), "(line 1, column 1 holds 'a', which is no number; "),

@@ -5,7 +5,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from wgan_cli.data.places import check_apart
 from wgan_cli.data.sample_files import check_columns, open_samples
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import creations, write_atomically
+from wgan_cli.plots.images import image_scene
 from wgan_cli.plots.samples import picture
 from wgan_cli.plots.scene import Scene
 from wgan_cli.plots.style import write_png
@@ -77,8 +78,18 @@ def interpolated(
     condition = request.condition
     if condition is None and loaded.conditions is not None:  # one for the whole path
         condition = loaded.conditions.for_seeds(request.seeds)
+        _tell_of_held(loaded, first, condition)
     names = [f"{first}-{last}-{i:04d}" for i in range(len(request.seeds))]
     return names, loaded.sample_latents(latents, condition)
+
+
+def _tell_of_held(loaded: LoadedRun, seed: int, condition: Tensor) -> None:
+    """Logs that only the latents change along a path, which ends at another sample than its last seed's, then."""
+    if isinstance(loaded.conditions, Classes):
+        name = loaded.conditions.names[int(condition[0].argmax())]
+        log.info("the whole path is of the class of seed %d, %s; --class draws another", seed, name)
+    else:
+        log.info("the whole path has the given values of seed %d; --given sets others", seed)
 
 
 def _given_columns(loaded: LoadedRun) -> GivenColumns:
@@ -171,7 +182,7 @@ def check_out(path: Path, loaded: LoadedRun) -> None:
     data = loaded.config.data
     if path.suffix not in (*_WRITERS, ".png", ""):
         raise BadInputError(f"--out {path}: must end in .png, {', '.join(_WRITERS)}, or be a folder (no ending)")
-    if not path.suffix and not data.is_image:
+    if not path.suffix and not _are_images(loaded):
         raise BadInputError(f"--out {path}: a folder of PNGs needs images; write .npz, or .png for a picture of all")
     if path.suffix in (".csv", ".parquet") and len(data.sample_shape) != 1:
         raise BadInputError(f"--out {path}: a table needs samples of one dimension; write .npz or .npy")
@@ -182,6 +193,15 @@ def check_out(path: Path, loaded: LoadedRun) -> None:
     check_apart(path, data.places, "--out")
     if not path.suffix and (holds_run(path) or next(near_runs(path, depth=1), None)):
         raise BadInputError(f"--out {path}: holds runs, among which PNGs would be lost; name a folder of their own")
+
+
+def _are_images(loaded: LoadedRun) -> bool:
+    """Whether samples are images, or byte arrays that are drawn as some."""
+    return image_scene(_scene(loaded, torch.zeros(1, *loaded.config.data.sample_shape))) is not None
+
+
+def _scene(loaded: LoadedRun, samples: Tensor) -> Scene:
+    return Scene(samples, loaded.config.data, loaded.decode)
 
 
 @dataclass(frozen=True)
@@ -202,14 +222,15 @@ def write(drawn: Drawn, path: Path, loaded: LoadedRun, columns: int | None = Non
     """
     try:
         if path.suffix == ".png":
-            scene = Scene(drawn.samples, loaded.config.data, loaded.decode, columns=columns, classes=drawn.classes)
-            write_png(path, picture(scene))
+            write_png(path, picture(replace(_scene(loaded, drawn.samples), columns=columns, classes=drawn.classes)))
         elif path.suffix:
             write_atomically(path, _WRITERS[path.suffix](drawn, loaded))
         else:
+            images = image_scene(_scene(loaded, drawn.samples))
+            assert images is not None  # `check_out` has refused others
             with creations() as made:
                 made.folder(path)
-                for pixels, name in zip(to_pixels(drawn.samples), drawn.names, strict=True):
+                for pixels, name in zip(to_pixels(images.samples), drawn.names, strict=True):
                     write_png(path / f"{name}.png", pixels)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)

@@ -175,7 +175,7 @@ def test_columns_of_several_tables_are_joined_by_name(tmp_path: Path, place: str
     for side in sides(spec, dataset):
         assert (side[:, 0] > 0).all()
         assert np.array_equal(side[:, 0], -side[:, 1])
-    with pytest.raises(BadInputError, match=r"other\.csv: has the columns z, where .*a\.csv has y; both need"):
+    with pytest.raises(BadInputError, match=r"other\.csv has no y, and .*a\.csv has no z, but both need"):
         loaded(**beside("other.csv"))
     _, dataset = loaded(**beside("nameless.npy"))  # it has the columns as they stand
     assert all((side[:, 0] > 0).all() for side in sides(spec, dataset))

@@ -128,7 +128,7 @@ def test_a_key_goes_into_the_line(tmp_path: Path, wgan: Wgan) -> None:
         assert f"{path}: --key is for .npz files alone; leave it out" in refused.err
     refused = wgan("data", "x.npz")
     assert refused.code == 2
-    assert "name one by key" in refused.err
+    assert "name one by data.key or --key" in refused.err
 
 
 def test_pictures_are_told_by_size_mode_and_class(tmp_path: Path) -> None:
@@ -160,7 +160,22 @@ def test_the_line_has_a_size_and_channels_that_suit(tmp_path: Path, mode: str, s
     form = "JPEG" if mode == "CMYK" else "PNG"
     for i in range(3):
         (tmp_path / "x" / f"{i}.png").write_bytes(encoded(Image.new(mode, (side, side + 20 * i)), form))
-    assert survey(tmp_path / "x").yaml_lines().endswith(line)
+    found = survey(tmp_path / "x")
+    assert found.yaml_lines().endswith(line)
+    assert any(warning.startswith("x: pictures are brought to ") for warning in found.warnings("x"))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "line"),
+    [(24, 24, "size: 24}"), (48, 32, "size: [32, 48]}"), (30, 30, "size: 28}"), (256, 256, "size: 128}")],
+)
+def test_pictures_of_one_size_keep_it_if_networks_fit(tmp_path: Path, width: int, height: int, line: str) -> None:
+    (tmp_path / "x").mkdir()
+    for i in range(30):
+        noise(i, width, height).save(tmp_path / "x" / f"{i}.png")
+    found = survey(tmp_path / "x")
+    assert found.yaml_lines().endswith(line)
+    assert len(list(found.warnings("x"))) == (width in (30, 256))
 
 
 def test_json_is_one_object(wgan: Wgan) -> None:

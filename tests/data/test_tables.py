@@ -112,9 +112,15 @@ def test_mixed_columns_are_left_out_and_single_mistakes_named(tmp_path: Path) ->
     rows = [f"{i},{'A/5 ' * (i % 3 == 0)}{i},{'red' if i == 13 else i}\n" for i in range(30)]
     (tmp_path / "x.csv").write_text("id,ticket,fare\n" + "".join(rows))
     assert text_columns(tmp_path / "x.csv") == ("ticket",)
-    with pytest.raises(BadInputError, match=r"\(fare\) holds 'red', .* or leave the column out by drop: \[fare\]"):
+    with pytest.raises(
+        BadInputError,
+        match=r"\(fare\) holds 'red', .* or leave the column out by drop: \[fare\] in a config, or --drop fare",
+    ):
         survey(tmp_path / "x.csv")
-    with pytest.raises(BadInputError, match=r"\(ticket\) holds 'A/5 0', .*; drop: \[ticket\] leaves columns out"):
+    with pytest.raises(
+        BadInputError,
+        match=r"\(ticket\) holds 'A/5 0', .*; drop: \[ticket\] in a config, or --drop ticket leaves text out",
+    ):
         open_samples(tmp_path / "x.csv")
 
 
@@ -198,7 +204,7 @@ def test_a_column_is_read_with_its_quotes_and_blanks(table: Path) -> None:
 def test_a_survey_finds_the_class_and_what_to_leave_out(table: Path) -> None:
     found = survey(table)
     assert found.facts["classes"] == dict.fromkeys(KINDS, 20)
-    assert found.facts["columns of text"] == ["id"]
+    assert found.facts["columns without numbers"] == ["id"]
     assert list(found.facts["columns"]) == ["energy", "hits"]
     assert found.yaml_lines() == f"data: {{kind: arrays, path: {table}, labels: kind, drop: [id]}}"
 
@@ -206,8 +212,9 @@ def test_a_survey_finds_the_class_and_what_to_leave_out(table: Path) -> None:
 def test_a_column_that_counts_the_rows_is_told(wgan: Wgan, tmp_path: Path) -> None:
     rows = [f"{1000 + 2 * i},{i % 7},{i / 3}\n" for i in range(30)]
     (tmp_path / "x.csv").write_text("event,a,b\n" + "".join(rows))
-    told = "x.csv: event counts up from row to row, as an id does; drop: [event] leaves it out"
+    told = "x.csv: event counts up from row to row, as an id does, so drop leaves it out"
     done = wgan("data", tmp_path / "x.csv")
+    assert "drop: [event]}" in done.out
     assert told in done.err
     assert "count up" not in done.out
     (tmp_path / "x.csv").write_text("event,a,b\n" + "".join(rows[::-1]))
@@ -218,7 +225,7 @@ def test_text_with_empty_cells_or_rare_values_is_no_class(tmp_path: Path) -> Non
     (tmp_path / "x.csv").write_text("a,b,c\n" + "".join(f"{i},{'x' * (i % 2)},word{i % 9}\n" for i in range(20)))
     found = survey(tmp_path / "x.csv")
     assert "classes" not in found.facts
-    assert found.facts["columns of text"] == ["b", "c"]
+    assert found.facts["columns without numbers"] == ["b", "c"]
 
 
 def test_samples_have_the_column_of_their_class(wgan: Wgan, table: Path) -> None:
@@ -226,7 +233,7 @@ def test_samples_have_the_column_of_their_class(wgan: Wgan, table: Path) -> None
     wgan("train", "table_gp", *sets, "--set=condition={kind: labels}", "--out", "run")
     wgan("sample", "run", "--class", "muon,electron", "--num", "2", "--out", f"new{table.suffix}")
     new = survey(Path(f"new{table.suffix}"))
-    assert new.facts["columns of text"] == ["kind"]
+    assert new.facts["columns without numbers"] == ["kind"]
     assert list(new.facts["columns"]) == ["energy", "hits"]
     assert read_column(Path(f"new{table.suffix}"), "kind").tolist() == ["muon"] * 2 + ["electron"] * 2
     wgan("sample", "run", "--num", "50", "--out", "new.npz")

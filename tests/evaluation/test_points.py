@@ -163,7 +163,8 @@ def test_columns_are_compared_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("z,x\n10,1\n20,2\n")
     one, other = read_points([str(tmp_path / name) for name in ("a.csv", "b.csv")], 9, torch.Generator()).sets
     assert torch.equal(one, other)
-    with pytest.raises(BadInputError, match=r"c\.csv: has the columns z, where .*a\.csv has y"):
+    told = r"c\.csv has no y, and .*a\.csv has no z, but both need .*; drop: \[y, z\] in a config, or --drop y,z leaves"
+    with pytest.raises(BadInputError, match=told):
         read_points([str(tmp_path / name) for name in ("a.csv", "c.csv")], 9, torch.Generator())
 
 

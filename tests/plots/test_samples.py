@@ -11,6 +11,7 @@ from wgan_cli.data.arrays import Arrays
 from wgan_cli.data.images import Images
 from wgan_cli.data.mnist import Mnist
 from wgan_cli.data.normal import Normal
+from wgan_cli.data.pixels import to_pixels
 from wgan_cli.plots.images import WORD_HEIGHT, image_grid
 from wgan_cli.plots.samples import density_figure, picture, series_figure
 from wgan_cli.plots.scene import Scene, Side
@@ -41,22 +42,30 @@ def test_a_word_stands_above_each_of_two_grids(channels: int) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_of_classes_have_their_names(channels: int) -> None:
-    data = Images.model_validate({"path": "x", "size": 16, "channels": channels})
-    alone = replace(scene(-torch.ones(6, channels, 16, 16), data), columns=2)
+    data = Images.model_validate({"path": "x", "size": 28, "channels": channels})
+    alone = replace(scene(-torch.ones(6, channels, 28, 28), data), columns=2)
     grid = picture(alone)
     named = picture(replace(alone, classes=["i", "i", "a" * 50, "a" * 50, "кот", "кот"]))
     width = named.shape[1] - grid.shape[1]
     assert np.array_equal(named[:, width:], grid)
-    rows = [named[2 + 18 * row : 18 * (row + 1), :width].min((0, 2)) < 128 for row in range(3)]
+    rows = [named[2 + 30 * row : 30 * (row + 1), :width].min((0, 2)) < 128 for row in range(3)]
     inked = [np.flatnonzero(row) for row in rows]
     assert inked[0].size < inked[2].size < inked[1].size  # as long as the names
     assert inked[1].max() < width - 1  # and none cut, as a long one is shortened
 
 
-def test_names_that_a_row_has_no_room_for_are_left_out() -> None:
-    data = Images.model_validate({"path": "x", "size": 8, "channels": 1})
-    alone = replace(scene(torch.ones(4, 1, 8, 8), data), columns=2)
-    assert np.array_equal(picture(replace(alone, classes=["0", "0", "1", "1"])), picture(alone))
+def test_one_class_needs_no_name_at_each_row() -> None:
+    alone = replace(scene(torch.ones(4, 1, 28, 28), Mnist()), columns=2)
+    assert np.array_equal(picture(replace(alone, classes=["7"] * 4)), picture(alone))
+
+
+def test_small_images_are_enlarged_by_whole_pixels() -> None:
+    data = Images.model_validate({"path": "x", "size": (8, 10), "channels": 1})
+    images = torch.rand(4, 1, 8, 10) * 2 - 1
+    drawn = picture(scene(images, data))
+    assert drawn.shape == (2 * 26 + 2, 2 * 32 + 2, 3)
+    first = to_pixels(images)[0, :, :, 0]
+    assert np.array_equal(drawn[2:26, 2:32, 0], first.repeat(3, 0).repeat(3, 1))
 
 
 def test_classes_stand_apart_from_each_other() -> None:
@@ -67,7 +76,7 @@ def test_classes_stand_apart_from_each_other() -> None:
     points = replace(scene(values[:, 0, :2], Normal(features=2)), classes=classes)
     assert np.array_equal(points.sides(100)[1].values, values[1::2, 0, :2])
     table = table_figure(points)
-    assert [text.get_text() for text in table.axes[1].get_legend().get_texts()] == ["b", "a"]
+    assert [text.get_text() for text in table.axes[1].get_legend().get_texts()] == ["a", "b"]
     many = replace(scene(values, Normal()), classes=[str(i) for i in range(100)])
     assert [side.name for side in many.sides(100)] == ["generated"]
 
@@ -116,12 +125,12 @@ def test_arrays_of_bytes_are_drawn_as_pictures(tmp_path: Path, layout: Literal["
     state = dataset.state_dict()
     alone = Scene(samples, spec, lambda some: spec.decoded(some, state), columns=2)
     drawn = picture(alone)
-    assert drawn.shape == (2 * 10 + 2, 2 * 8 + 2, 3)
+    assert drawn.shape == (2 * 34 + 2, 2 * 26 + 2, 3)  # each pixel as 4 x 4
     last = spec.decoded(samples[3:], state)[0]
-    assert np.array_equal(drawn[12:20, 10:16], np.moveaxis(last, 0, -1) if layout == "first" else last)
+    assert np.array_equal(drawn[36:68:4, 28:52:4], np.moveaxis(last, 0, -1) if layout == "first" else last)
     both = picture(replace(alone, real=samples))
-    assert both.shape == (WORD_HEIGHT + 2 * 10 + 2, 2 * (2 * 8 + 2) + 16, 3)
-    assert np.array_equal(both[WORD_HEIGHT:, : 2 * 8 + 2], drawn)
+    assert both.shape == (WORD_HEIGHT + 2 * 34 + 2, 2 * (2 * 26 + 2) + 16, 3)
+    assert np.array_equal(both[WORD_HEIGHT:, : 2 * 26 + 2], drawn)
 
 
 def test_equal_samples_can_be_drawn() -> None:

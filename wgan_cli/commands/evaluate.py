@@ -43,7 +43,24 @@ def evaluate(
     best: Best = False,
     device: Device = "auto",
 ) -> None:
-    """Measure a trained generator, each figure beside its floor."""
+    """Measure a trained generator, each figure beside its floor.
+
+    \b
+    truth/         distances to held-out samples, without a critic: exact W1,
+                   sliced W1, the Sinkhorn divergence, limits
+    frechet/       the Fréchet distance by features of a small classifier
+    class_share/   the share of each class, as the classifier sees it
+    condition/     samples of a class taken for it; W1 within given values
+    modes/         modes that samples reach
+    fidelity/      precision: the share of samples that are near real ones;
+                   recall: of real ones near samples; density and coverage
+                   are the same, less led astray by outliers
+    memorisation/  the median distance to the nearest training sample;
+                   copies: the share of samples as near to one as the
+                   nearest 1 % of held-out samples are
+    critic/        gap, Lipschitz constant and estimate of W1 on both splits,
+                   and w1_low, the bound that the critic proves
+    """
     from wgan_cli.data.places import check_apart
     from wgan_cli.devices import pick_device
     from wgan_cli.evaluation import figures as evaluation
@@ -68,7 +85,7 @@ def evaluate(
             write_picture(pairs, nearest, f"the samples nearest to training samples{right}these")
     finally:  # a closed pipe must not cost the files, nor a full disk the figures
         if not as_json:
-            told = "each figure, its interval of 95 %, and its value for a perfect generator: the nearer, the better"
+            told = "each figure, its interval of 95 %, and its value for a perfect generator; --help says what they are"
             logging.getLogger("wgan").info(told)
         (print_json if as_json else print_figures)(figures)
 

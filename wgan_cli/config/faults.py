@@ -77,7 +77,10 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
         message = f"must have {context.get('max_length', context.get('min_length'))} items"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "must be a mapping of keys to values"
-    return f"{message}, but is {_short(got)}"
+    if kind in ("list_type", "tuple_type"):
+        message = "must be a list" + (f", such as [{_short(got)}]" if isinstance(got, int | float) else "")
+    hint = f"; write {got:.0f}" if kind == "int_type" and isinstance(got, float) and got.is_integer() else ""
+    return f"{message}, but is {_short(got)}{hint}"
 
 
 def _explain_unknown_key(fault: Mapping[str, Any], document: Document, model: type[BaseModel]) -> str:

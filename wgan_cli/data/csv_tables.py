@@ -11,7 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
-from wgan_cli.data.table import EXACT, Array, Table, Wanted, stripped, tell
+from wgan_cli.data.table import EXACT, Array, Table, Wanted, by_drop, stripped, tell
 
 SNIFFED, STRAY = 1000, 0.1
 """Rows that say which columns hold text, and the share of their cells that may be a mistake in a column of numbers."""
@@ -184,9 +184,9 @@ def _about_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None, line:
         return f"{what}; {remedy}"
     texts = _texts(path, layout)
     if column not in texts:
-        return f"{what}; {remedy}, or leave the column out by drop: [{names[column]}]"
+        return f"{what}; {remedy}, or leave the column out by {by_drop([names[column]])}"
     of_text = [names[i] for i in sorted(texts) if chosen is None or i in chosen]
-    return f"{what}; drop: [{', '.join(of_text)}] leaves columns out, and labels takes one for the class"
+    return f"{what}; {by_drop(of_text)} leaves text out, and data.labels takes a column for the class"
 
 
 def read_column(path: Path, name: str) -> Array:

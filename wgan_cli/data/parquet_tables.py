@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wgan_cli.data.table import Array, Table, Wanted, stripped, tell
+from wgan_cli.data.table import Array, Table, Wanted, by_drop, stripped, tell
 from wgan_cli.errors import BadInputError
 
 
@@ -75,11 +75,13 @@ def read_table(path: Path, wanted: Wanted) -> Table:
     columns = []
     for name, column in chosen:
         if column.null_count:
-            remedy = f"fill or remove them, or leave the column out by drop: [{name}]"
+            remedy = f"fill or remove them, or leave the column out by {by_drop([name])}"
             raise ValueError(f"column {name} has {column.null_count} empty cells; {remedy}")
         values = column.to_numpy()
         if not _holds_numbers(values):
-            raise ValueError(f"column {name} holds {column.type}, which are no numbers; drop: [{name}] leaves it out")
+            raise ValueError(
+                f"column {name} holds {column.type}, which are no numbers; {by_drop([name])} leaves it out"
+            )
         columns.append(values)
     types = tuple(values.dtype.name for values in columns)
     left_out = tuple(name for name in every if not wanted(name))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wgan_cli.data.table import Wanted
+from wgan_cli.data.table import Wanted, by_drop
 from wgan_cli.data.tables import TABLES, column_names, read_table
 from wgan_cli.errors import BadInputError
 from wgan_cli.files import load_plain
@@ -62,14 +62,14 @@ class SampleFile:
         """
         if self.names is None or other.names is None or self.names == other.names:
             return self
-        own, missing = (
-            ", ".join([name for name in one if name not in two][:10])
-            for one, two in ((self.names, other.names), (other.names, self.names))
-        )
-        if own or missing:
-            raise BadInputError(
-                f"{self.path}: has the columns {own}, where {other.path} has {missing}; both need the same columns"
-            )
+        lacking = {
+            one.path: [name for name in two.names or () if name not in (one.names or ())]
+            for one, two in ((self, other), (other, self))
+        }
+        if any(lacking.values()):
+            told = ", and ".join(f"{path} has no {', '.join(names)}" for path, names in lacking.items() if names)
+            remedy = by_drop([name for names in lacking.values() for name in names])
+            raise BadInputError(f"{told}, but both need the same columns; {remedy} leaves them out")
         order = [self.names.index(name) for name in other.names]
         types = tuple(self.types[i] for i in order) if self.types else None
         return replace(self, values=self.values[:, order], names=other.names, types=types)
@@ -151,7 +151,9 @@ def _read_npz(path: Path, key: str | None) -> Array:
         if key is not None and key not in file:
             raise ValueError(f"has no array {key}, but {', '.join(file.files) or 'none at all'}")
         if key is None and "samples" not in file and len(file.files) != 1:
-            raise ValueError(f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by key")
+            raise ValueError(
+                f"has no array `samples`, but {', '.join(file.files) or 'none at all'}; name one by data.key or --key"
+            )
         return np.asarray(file[key or ("samples" if "samples" in file else file.files[0])])
 
 

@@ -19,7 +19,7 @@ from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import MOST_UNREADABLE, classes_of, labels_of
 from wgan_cli.data.picture_files import ENDINGS as PICTURES
 from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
-from wgan_cli.data.sample_files import open_samples
+from wgan_cli.data.sample_files import SampleFile, open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending
 
@@ -56,7 +56,7 @@ class Survey:
             yield f"{where}: values are missing ({facts['missing']}), which no run takes; fill or remove them"
         if facts.get("count up"):
             names = ", ".join(facts["count up"])
-            yield f"{where}: {names} counts up from row to row, as an id does; drop: [{names}] leaves it out"
+            yield f"{where}: {names} counts up from row to row, as an id does, so drop leaves it out"
         shape = facts.get("shape", [])
         if not (len(shape) == 2 and shape[0] != shape[1] and getattr(self.spec, "channels", None) == "first"):
             yield from (f"{where}: {note}" for note in self.notes())  # other series are seldom images
@@ -66,6 +66,10 @@ class Survey:
         if self.is_told:
             return
         shape, layout = self.facts.get("shape", []), getattr(self.spec, "channels", None)
+        if isinstance(self.spec, Images):
+            _, height, width = self.spec.sample_shape
+            if set(self.facts["sizes"]) != {f"{width} x {height}"}:
+                yield f"pictures are brought to {width} x {height}; data.size changes that"
         if layout == "first" and len(shape) == 2:
             series = f"{shape[0]} channels of {shape[1]} steps"
             yield f"a sample is read as a series, {series}; channels: none reads it as a grey image"
@@ -124,16 +128,15 @@ def _survey_array(path: Path, key: str | None, channels: Layout | None) -> Surve
         columns = values.reshape(len(values), -1)
         names = file.names or [f"x{i + 1}" for i in range(sample[0])]
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
-        if file.names is not None and len(values) >= FEWEST_TO_COUNT and sample[0] > 1:
-            counting = [name for i, name in enumerate(names) if _counts_up(columns[:, i])]
-            facts |= {"count up": counting} if counting else {}
     elif file.names is not None:
         facts["column names"] = list(file.names)
-    drop = tuple(name for name in texts if name != classes)
-    if drop:
-        facts["columns of text"] = list(drop)
+    others, counting = [name for name in texts if name != classes], _counting(file)
+    facts |= {"columns without numbers": others} if others else {}
+    facts |= {"count up": counting} if counting else {}
     layout = _layout(sample, values.dtype) | ({} if channels is None else {"channels": channels})
-    spec = Arrays(path=str(path), key=key, sample=sample, columns=file.names, drop=drop, **layout)
+    kept = None if file.names is None else tuple(name for name in file.names if name not in counting)
+    sample = sample if kept is None else (len(kept),)
+    spec = Arrays(path=str(path), key=key, sample=sample, columns=kept, drop=(*others, *counting), **layout)
     labels = classes or usual_labels(path, key, len(values))
     if labels is None:
         return Survey(facts, spec, channels is not None)
@@ -166,6 +169,15 @@ def _range(values: Array) -> tuple[float, float, int]:
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return low, high, missing
+
+
+def _counting(file: SampleFile) -> list[str]:
+    """The columns of a table that seem to be ids, beside others that are none."""
+    values = file.values
+    if file.names is None or len(values) < FEWEST_TO_COUNT:
+        return []
+    found = [name for i, name in enumerate(file.names) if _counts_up(values[:, i])]
+    return found if len(found) < len(file.names) else []
 
 
 def _counts_up(values: Array) -> bool:
@@ -250,6 +262,15 @@ def _survey_pictures(path: Path) -> Survey:
     if labels is not None:
         readable = [label for name, label in zip(names, labels.tolist(), strict=True) if name not in unreadable]
         facts["classes"] = dict(zip(classes, np.bincount(readable, minlength=len(classes)).tolist(), strict=True))
+    spec = {"path": str(path), "size": _fitting(sizes), "channels": headers.channels}
+    return Survey(facts, Images.model_validate(spec))
+
+
+def _fitting(sizes: Counter[tuple[int, int]]) -> int | tuple[int, int]:
+    """What pictures (width, height) are brought to: their own [height, width], if all have one that networks fit, else
+    the side of a square."""
+    (width, height), *others = sizes
+    if not others and max(width, height) <= SIDES[-1] and width % 4 == height % 4 == 0:
+        return height if width == height else (height, width)
     side = int(np.median([min(size) for size in sizes.elements()]))
-    fitting = min(SIDES, key=lambda candidate: abs(candidate - side))
-    return Survey(facts, Images.model_validate({"path": str(path), "size": fitting, "channels": headers.channels}))
+    return min(SIDES, key=lambda candidate: abs(candidate - side))

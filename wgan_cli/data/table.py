@@ -1,12 +1,14 @@
 """What the readers of tables share: columns of numbers, and how they tell of them."""
 
 import logging
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 log = logging.getLogger("wgan")
@@ -37,6 +39,12 @@ def tell(path: Path, what: str) -> None:
     if (path.absolute(), what) not in _told:
         _told.add((path.absolute(), what))
         log.info("%s: %s", path, what)
+
+
+def by_drop(names: Sequence[str]) -> str:
+    """How columns are left out, in a config and on the command line."""
+    listed = yaml.safe_dump(list(names), default_flow_style=True, allow_unicode=True, width=10**6).strip()
+    return f"drop: {listed} in a config, or --drop {shlex.quote(','.join(names))}"
 
 
 def stripped(text: Array, name: str) -> Array:

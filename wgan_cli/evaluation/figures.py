@@ -49,7 +49,7 @@ def evaluate(loaded: LoadedRun, num: int, seed: int, *, shows_progress: bool = F
     figures |= Statistic(_moments, [sets.generated]).with_intervals()
     of_both = (_distances, _mode_figures, _feature_figures, _copies, _column_figures)
     measures: list[Callable[[], Figures]] = [partial(measure, loaded, sets) for measure in of_both]
-    measures.append(partial(bounds, loaded, sets, seed))
+    measures.append(partial(bounds, loaded, sets, seed, num))
     measures.append(partial(critic_figures, loaded, generator, seed, len(sets.fake)))
     for measure in tracked(measures, "evaluation") if shows_progress else measures:
         figures |= measure()
@@ -203,19 +203,19 @@ def critic_figures(loaded: LoadedRun, generator: torch.Generator, seed: int, cou
     return figures
 
 
-def bounds(loaded: LoadedRun, sets: Sets, seed: int) -> Figures:
+def bounds(loaded: LoadedRun, sets: Sets, seed: int, num: int) -> Figures:
     """The limits of W1 between the data and the generated samples, each with a confidence of 95 %.
 
-    The critic proves the lower one: its anchors are real samples of training and generated ones of later seeds, and
-    the compared samples judge. W1 between batches of these bounds it from above. Empty with conditions, where the
-    critic compares samples of the same condition.
+    The critic proves the lower one: its anchors are `num` real samples of training and as many generated ones of later
+    seeds, and all held-out and `num` generated samples judge. W1 between batches of these bounds it from above. Empty
+    with conditions, where the critic compares samples of the same condition.
     """
     if loaded.conditions is not None:
         return {}
-    fake, held_out = sets.fake, sets.held_out
+    held_out, fake = sets.held_out, generated_samples(loaded, seed, num, None)  # as many even if few are held out
     generator = torch.Generator().manual_seed(stream_seed(seed, "anchors"))  # endless data: no draw of `held_out` again
-    anchors = loaded.dataset.real(len(fake), generator, heldout=False)
-    others = generated_samples(loaded, seed + len(fake), len(anchors), None)
+    anchors = loaded.dataset.real(num, generator, heldout=False)
+    others = generated_samples(loaded, seed + num, len(anchors), None)
     gap_counts = loaded.config.proves_gap
     low = proved(loaded.critic, [anchors, others], [held_out, fake], gap_counts=gap_counts)
     figures: Figures = {"critic/w1_low": low.low}

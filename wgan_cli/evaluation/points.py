@@ -1,6 +1,7 @@
 """Reads sets of samples as points (N, D), from files, folders of pictures, or datasets by name."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data import find_split, split_names
-from wgan_cli.data.array_labels import array_names
+from wgan_cli.data.array_labels import array_names, text_columns_of
 from wgan_cli.data.picture_cache import decode_pictures
 from wgan_cli.data.pixels import scale
 from wgan_cli.data.sample_files import ENDINGS, SampleFile, open_samples
@@ -63,13 +64,13 @@ def read_points(
     drop: Sequence[str] = (),
     key: str | None = None,
 ) -> Points:
-    """The samples of each source as points: of a file, a folder or .zip of pictures, or a dataset by
-    name, such as `mnist:test`.
+    """The samples of each source as points: of a file, a folder or .zip of pictures, or a dataset by name, such as
+    `mnist:test`.
 
-    Columns are in the order of the first file's, where files name theirs; those of `drop` are left out. Of an .npz file
-    that has an array `key`, the samples are these. If there are more than `most` samples, `most` are drawn without
-    replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises `BadInputError` for a
-    source that can't be read or has values that are not finite.
+    Columns are in the order of the first file's, where files name theirs; those of `drop` and of text are left out. Of
+    an .npz file that has an array `key`, the samples are these. If there are more than `most` samples, `most` are drawn
+    without replacement. Bytes, which `wgan sample` writes for images, are scaled to [-1, 1]. Raises `BadInputError` for
+    a source that can't be read or has values that are not finite.
     """
     if key is not None and not any(key in array_names(expanded(source)) for source in sources):
         raise BadInputError(f"--key {key}: no .npz file has an array of this name")
@@ -106,7 +107,10 @@ def _opened(source: str, drop: Sequence[str], key: str | None) -> SampleFile:
         raise BadInputError(f"{source}: is not a {kinds}, nor one of {', '.join(split_names())}")
     path = expanded(source)
     own = key if key in array_names(path) else None
-    return open_samples(path, own, wanted=lambda name: name not in drop)
+    texts = [name for name in text_columns_of(path) if name not in drop]
+    if texts:
+        log.warning("%s: columns without numbers are left out: %s", source, ", ".join(texts))
+    return open_samples(path, own, wanted=lambda name: name not in (*drop, *texts))
 
 
 def _images(source: str) -> Tensor:
@@ -119,13 +123,16 @@ def _images(source: str) -> Tensor:
 
 
 def _check_layout(source: str, shape: tuple[int, ...], first: str, other: tuple[int, ...]) -> None:
-    """Raises `BadInputError` for as many values in another order, such as (3, 32, 32) and (32, 32, 3)."""
+    """Raises `BadInputError` for another number of values, and for as many in another order, such as (3, 32, 32) and
+    (32, 32, 3)."""
     one, two = ([size for size in sizes if size > 1] for sizes in (shape, other))
+    remedy = None
     if one != two and sorted(one) == sorted(two):
-        raise BadInputError(
-            f"{source}: its samples have shape {shape}, those of {first} {other}; bring both into one order, which is "
-            "(height, width, channels) for images"
-        )
+        remedy = "bring both into one order, which is (height, width, channels) for images"
+    elif math.prod(shape) != math.prod(other):
+        remedy = "both need as many values"
+    if remedy:
+        raise BadInputError(f"{source}: its samples have shape {shape}, those of {first} {other}; {remedy}")
 
 
 def _points(source: str, samples: Tensor) -> Tensor:

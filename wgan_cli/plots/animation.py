@@ -10,7 +10,7 @@ import numpy as np
 from wgan_cli.data.pixels import Pixels
 from wgan_cli.errors import BadInputError, WganError
 from wgan_cli.files import write_atomically
-from wgan_cli.plots.curves import RunCurves, panels_of
+from wgan_cli.plots.curves import RunCurves, draw_floors, panels_of
 from wgan_cli.plots.style import RUN_COLOURS, finish, rendered
 
 if TYPE_CHECKING:
@@ -41,11 +41,17 @@ def frames(run: RunCurves, dpi: int = 100) -> Iterator[Pixels]:
     picture = figure.add_subplot(cells[:, 0])
     image = picture.imshow(run.grids[chosen[0]], cmap="gray", vmin=0, vmax=255)
     picture.set_axis_off()
+    all_axes = [figure.add_subplot(cells[row, 1]) for row in range(len(panels))]
     curves = [
         curve
-        for row, (title, unit, names) in enumerate(panels)
-        for curve in _curves(figure.add_subplot(cells[row, 1]), title, unit, names, run)
+        for axes, (title, unit, names) in zip(all_axes, panels, strict=True)
+        for curve in _curves(axes, title, unit, names, run)
     ]
+    if all_axes:
+        all_axes[-1].set_xlabel("iteration")
+    picture.set_title(run.name, fontsize=10)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once: all frames have the same axes, and are drawn sooner
     for step in chosen:
         image.set_data(run.grids[step])
         picture.set_title(f"{run.name}: iteration {step:,}", fontsize=10)
@@ -64,7 +70,8 @@ def _curves(axes: "Axes", title: str, unit: str, names: tuple[str, ...], run: Ru
             at, values = np.array(points).T
             (drawn,) = axes.plot(at, values, ".-", color=colour, linewidth=1.2, markersize=3, label=name)
             curves.append((drawn, at, values))
-    axes.set_xlim(axes.get_xlim())
+    draw_floors(axes, names, [run])
+    axes.set_xlim(0, max(1, *(line["step"] for line in run.lines)))
     axes.set_ylim(axes.get_ylim())
     axes.set_title(title, fontsize=9)
     finish(axes, unit)

@@ -121,7 +121,7 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
         for name, dash, marker in zip(drawn, _DASHES, _MARKERS, strict=False):
             shown = marker if name in marked else None
             axes.plot([], [], dash, color=colour, marker=shown, markersize=4, label=name)
-    _draw_floors(axes, drawn, runs)
+    draw_floors(axes, drawn, runs)
     for target in {run.data.targets[name] for run in runs for name in drawn if name in run.data.targets}:
         axes.axhline(target, color=TARGET, linewidth=1, label=new_label(axes, "target"))
     axes.set_title(title, fontsize=10)
@@ -130,7 +130,7 @@ def _draw_panel(axes: "Axes", title: str, unit: str, names: Sequence[str], runs:
     finish(axes, unit)
 
 
-def _draw_floors(axes: "Axes", names: Sequence[str], runs: Sequence[RunCurves]) -> None:
+def draw_floors(axes: "Axes", names: Sequence[str], runs: Sequence[RunCurves]) -> None:
     """A line for each floor: grey if it is the only one, else in the colour of its run."""
     wanted = [name + FLOOR for name in names]
     floors = [(value, colour) for run, colour in _coloured(runs) for name in wanted for value in _last(run, name)]

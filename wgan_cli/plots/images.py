@@ -25,6 +25,8 @@ LONGEST_NAME = 24
 """In characters, of a row's name; the rest of a longer one is cut off."""
 PADDING = 2
 """In pixels, around each image."""
+SMALLEST = 24
+"""The side of the smallest images that are drawn as they are; each pixel of smaller ones becomes a square of some."""
 
 
 def image_scene(scene: Scene) -> Scene | None:
@@ -47,12 +49,18 @@ def image_scene(scene: Scene) -> Scene | None:
 def images_picture(scene: Scene) -> Pixels:
     """Generated images, beside real ones if the scene has some; a row a class has the class's name on its left."""
     if scene.real is not None:
-        return _beside(*(image_grid(side[:MOST_IMAGES], scene.columns) for side in (scene.samples, scene.real)))
-    grid = image_grid(scene.samples, scene.columns)
-    row = scene.samples.shape[-2] + PADDING
-    if scene.columns is None or scene.classes is None or row < WORD_HEIGHT:
+        sides = (_enlarged(side[:MOST_IMAGES]) for side in (scene.samples, scene.real))
+        return _beside(*(image_grid(side, scene.columns) for side in sides))
+    samples = _enlarged(scene.samples)
+    grid = image_grid(samples, scene.columns)
+    if scene.columns is None or scene.classes is None or len(set(scene.classes)) < 2:
         return grid
-    return np.concatenate([_names(scene.classes[:: scene.columns], grid, row), grid], axis=1)
+    return np.concatenate([_names(scene.classes[:: scene.columns], grid, samples.shape[-2] + PADDING), grid], axis=1)
+
+
+def _enlarged(images: Tensor) -> Tensor:
+    factor = math.ceil(SMALLEST / min(images.shape[-2:]))
+    return images.repeat_interleave(factor, -2).repeat_interleave(factor, -1) if factor > 1 else images
 
 
 def image_grid(images: Tensor, columns: int | None = None) -> Pixels:

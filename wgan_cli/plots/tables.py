@@ -37,7 +37,7 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
             if column > row:
                 axes.set_axis_off()
                 continue
-            for name, colour, values in sides:
+            for name, colour, values in reversed(sides):  # generated ones last, and so above real ones
                 x, y = (values[:, i].astype(float) for i in (column, row))
                 if row == column:
                     axes.hist(x, bins=_edges(sides, column), density=True, histtype="step", color=colour, label=name)
