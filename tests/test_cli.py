@@ -106,6 +106,15 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(wgan: Wgan) -> None:
     assert not list(Path().iterdir())
 
 
+def test_a_dry_run_refuses_a_folder_that_is_not_free(wgan: Wgan) -> None:
+    train(wgan, "--out=run")
+    refused(wgan("train", "normal_gp", "--dry-run", "--out=run"), "--out run: holds a run; --resume goes on with it")
+    assert wgan("train", "normal_gp", "--dry-run", "--out=run", "--resume").code == 0
+    Path("mine").mkdir()
+    Path("mine", "notes.txt").touch()
+    refused(wgan("train", "normal_gp", "--dry-run", "--out=mine"), "is not empty, and holds no run")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_dry_run_refuses_a_device_that_is_not_here(wgan: Wgan) -> None:
     refused(wgan("train", "--config", "normal_gp", "--dry-run", "--device", "cuda"), "--device cuda")
@@ -431,7 +440,9 @@ def test_runs_prints_a_table_or_json(wgan: Wgan) -> None:
 def test_configs_are_listed_and_printed(wgan: Wgan) -> None:
     listed = wgan("configs").out.splitlines()
     assert [line.split()[0] for line in listed] == shipped.names()
-    assert wgan("configs", "mnist_gp").out == (shipped.FOLDER / "mnist_gp.yaml").read_text()
+    schema = (shipped.FOLDER / "schema.json").as_uri()  # which a copy in any folder finds
+    own = (shipped.FOLDER / "mnist_gp.yaml").read_text()
+    assert wgan("configs", "mnist_gp").out == own.replace("$schema=schema.json", f"$schema={schema}") != own
     assert json.loads(wgan("configs", "--schema").out)["title"] == "RunConfig"
     refused(wgan("configs", "mnist_pg"), "did you mean mnist_gp?")
 

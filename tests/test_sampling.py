@@ -138,3 +138,40 @@ def test_a_failed_write_is_one_error_and_leaves_nothing(
     with pytest.raises(WganError, match=rf"--out .*{out}: can't be written \(No space left"):
         write(Drawn(IMAGES, NAMES), tmp_path / out, untrained("mnist_gp"))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_can_t_hold_all_samples_says_how_many_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flushed, flush = list[int](), os.fsync
+
+    def full_in_the_end(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == 7:  # of the fourth picture: each is flushed, and then its folder
+            raise OSError(28, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_in_the_end)
+    with pytest.raises(WganError, match="can't be written"):
+        write(Drawn(IMAGES, NAMES), tmp_path / "s", untrained("mnist_gp"))
+    assert f"{tmp_path / 's'}: holds 3 of 4 samples" in caplog.messages
+    assert len(os.listdir(tmp_path / "s")) == 3
+
+
+@pytest.mark.parametrize("layout", ["first", "last", "none"])
+def test_arrays_of_bytes_are_written_as_pictures_too(tmp_path: Path, layout: str) -> None:
+    shape = {"first": (3, 8, 8), "last": (8, 8, 3), "none": (8, 8)}[layout]
+    pixels = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    spec = Arrays.model_validate({"path": str(tmp_path / "x.npy"), "channels": layout, "scale": "minmax"}).resolved()
+    dataset = spec.load(torch.device("cpu"))
+    network = torch.nn.Identity()
+    config = load_config("normal_gp").model_copy(update={"data": spec})
+    loaded = LoadedRun(network, network, config, 0, torch.device("cpu"), dataset.state_dict())
+    samples = dataset.real(4, torch.Generator().manual_seed(0), heldout=False)
+    check_out(tmp_path / "out", loaded)
+    write(Drawn(samples, NAMES), tmp_path / "out", loaded)
+    decoded = loaded.decode(samples)
+    for name, values in zip(NAMES, decoded, strict=True):
+        drawn = np.asarray(Image.open(tmp_path / "out" / f"{name}.png"))
+        assert np.array_equal(drawn, np.moveaxis(values, 0, -1) if layout == "first" else values)

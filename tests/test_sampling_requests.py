@@ -186,7 +186,8 @@ def test_without_a_class_the_runs_own_mixture_is_drawn(runs: Path, sample: Wgan)
 
 
 def test_a_path_between_two_seeds_keeps_its_class(runs: Path, sample: Wgan) -> None:
-    assert sample("colours", "--class=0,2", "--interpolate=4,9", "--num=5", "--out=x.npz").code == 0
+    done = sample("colours", "--class=0,2", "--interpolate=4,9", "--num=5", "--out=x.npz")
+    assert (done.code, done.err) == (0, "")
     samples, names = drawn()
     assert len(names) == len(set(names)) == 10
     run = opened(runs, "colours")

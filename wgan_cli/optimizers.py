@@ -18,6 +18,7 @@ class OptimizerSpec(Choice, ABC):
     """The interface of an optimizer, and the schedule of its learning rate."""
 
     lr: float = Field(gt=0)
+    """The learning rate, before it decays."""
     decay: Literal["constant", "linear"] = "constant"
     """`linear` takes the learning rate to zero at the end of `training.iterations`."""
     decay_from: float = Field(default=0.0, ge=0, lt=1)
@@ -82,6 +83,7 @@ class Adam(OptimizerSpec):
 
     kind: Literal["adam"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """The decays of the means of gradients and of their squares."""
 
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
         parameters = list(parameters)
@@ -95,6 +97,7 @@ class RmsProp(OptimizerSpec):
 
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: Fraction = 0.99
+    """The decay of the mean of squared gradients."""
 
     def build(self, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
         parameters = list(parameters)
@@ -109,4 +112,6 @@ class Optimizers(Spec):
     """The optimizer of each network."""
 
     generator: Optimizer
+    """The generator's."""
     critic: Optimizer
+    """The critic's."""

@@ -226,15 +226,25 @@ def write(drawn: Drawn, path: Path, loaded: LoadedRun, columns: int | None = Non
         elif path.suffix:
             write_atomically(path, _WRITERS[path.suffix](drawn, loaded))
         else:
-            images = image_scene(_scene(loaded, drawn.samples))
-            assert images is not None  # `check_out` has refused others
-            with creations() as made:
-                made.folder(path)
-                for pixels, name in zip(to_pixels(images.samples), drawn.names, strict=True):
-                    write_png(path / f"{name}.png", pixels)
+            _write_folder(drawn, path, loaded)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WganError(f"--out {path}: can't be written ({reason})") from error
+
+
+def _write_folder(drawn: Drawn, path: Path, loaded: LoadedRun) -> None:
+    """One PNG a sample. Raises `OSError`, after it has told how many were written."""
+    images, written = image_scene(_scene(loaded, drawn.samples)), 0
+    assert images is not None  # `check_out` has refused others
+    with creations() as made:
+        made.folder(path)
+        try:
+            for pixels, name in zip(to_pixels(images.samples), drawn.names, strict=True):
+                write_png(path / f"{name}.png", pixels)
+                written += 1
+        finally:
+            if 0 < written < len(drawn.names):
+                log.error("%s: holds %d of %d samples", path, written, len(drawn.names))
 
 
 def _npz(drawn: Drawn, loaded: LoadedRun) -> bytes:

@@ -1,5 +1,6 @@
 """The base of every config class."""
 
+import inspect
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -30,11 +31,20 @@ class Spec(BaseModel):
             largest = {int: LARGEST_INT, float: LARGEST_FLOAT}.get(type(number))
             if largest is not None and abs(number) > largest:
                 shown = f"{largest:,}" if type(number) is int else f"{largest:g}"
-                raise ValueError(f"must be between -{shown} and {shown}")
+                raise ValueError(f"must be at most {shown}" if number > 0 else f"must be at least -{shown}")
         return value
+
+
+def _describe_kind(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Adds what editors show at `kind`: the first paragraph about the class."""
+    about = inspect.getdoc(model)  # an inherited one too
+    if about and "kind" in schema.get("properties", {}):
+        schema["properties"]["kind"]["description"] = " ".join(about.partition("\n\n")[0].split())
 
 
 class Choice(Spec):
     """A spec of which there are several kinds; `kind` selects one. As the first field, it comes first in YAML."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_kind)
 
     kind: str

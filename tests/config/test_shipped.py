@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,22 @@ def test_each_has_a_title(name: str) -> None:
 
 def test_the_shipped_schema_is_that_of_a_config() -> None:
     assert json.loads((shipped.FOLDER / "schema.json").read_text()) == RunConfig.model_json_schema()
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    schema = RunConfig.model_json_schema()
+    definitions = schema["$defs"]
+
+    def is_described(key: dict[str, Any]) -> bool:
+        refers = key.get("$ref", "").rpartition("/")[2]
+        return "description" in key or "description" in definitions.get(refers, {})
+
+    keys = {
+        f"{name}.{key}": value
+        for name, model in {"": schema, **definitions}.items()
+        for key, value in model.get("properties", {}).items()
+    }
+    assert [name for name, value in keys.items() if not is_described(value)] == []
 
 
 @pytest.mark.parametrize("name", shipped.names())

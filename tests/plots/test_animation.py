@@ -42,6 +42,14 @@ def test_the_last_frame_shows_all_that_was_logged() -> None:
     assert np.array_equal(only[:, 560:], last[:, 560:])
 
 
+def test_curves_stand_beside_their_floor() -> None:
+    plain = run()
+    floored = replace(plain, lines=[{**line, "truth/w1_floor": 2.0} for line in plain.lines])
+    (first, *_), (other, *_) = frames(plain), frames(floored)
+    grey = [((frame[:, 560:] == 128).all(-1)).sum() for frame in (first, other)]
+    assert grey[1] > grey[0] + 50  # a dash-dotted line in matplotlib's grey
+
+
 def test_a_long_run_has_a_limited_number_of_frames() -> None:
     long = run(3 * MOST_FRAMES, figures=False)
     shown = list(frames(long, dpi=20))

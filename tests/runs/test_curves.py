@@ -66,3 +66,13 @@ def test_a_run_without_a_checkpoint_is_drawn_without_samples(
 def test_a_folder_without_figures_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="name a run's folder"):
         read_curves([tmp_path])
+
+
+def test_a_folder_without_a_run_hides_no_other(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "metrics.jsonl").write_text('{"step": 1}\n')
+    (curves,) = read_curves([tmp_path / "half", run], count=1)
+    assert curves.name == run.name
+    assert f"{tmp_path / 'half'}: holds no run, as it has no config.yaml; left out" in caplog.messages
+    with pytest.raises(BadInputError, match="holds no run, as it has no config"):
+        read_curves([tmp_path / "half"])

@@ -73,8 +73,12 @@ def test_the_status_is_read_back(run: Path) -> None:
     assert (read_status(run)["state"], read_status(run)["step"]) == ("finished", 2)
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_a_status_that_cannot_be_read_is_empty(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"step": "fifty"}'])
+def test_a_status_that_cannot_be_read_is_empty_and_told(
+    tmp_path: Path, content: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     if content is not None:
         (tmp_path / "status.json").write_text(content)
     assert read_status(tmp_path) == {}
+    told = f"{tmp_path / 'status.json'}: is damaged, so the run's state is not known"
+    assert caplog.messages == [told] * (content is not None)

@@ -84,3 +84,11 @@ def test_dual_potentials_of_equal_points_are_equal():
 def test_dual_potentials_are_of_one_problem():
     with pytest.raises(ValueError, match="one problem"):
         dual_potentials(normal(0, 6, 2).reshape(2, 3, 2), normal(0, 6, 2).reshape(2, 3, 2))
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_the_plan_on_the_line_is_the_monotone_one(p):
+    x, y = (torch.randn(8, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in (0, 1))
+    plan = exact_plan(x, y + 5, p)  # for p = 1, any plan costs the same
+    ranks = plan[x[:, 0].argsort()][:, y[:, 0].argsort()]
+    torch.testing.assert_close(ranks, torch.eye(8, dtype=torch.float64) / 8)

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from wgan_cli.commands.colour import Lines, name_of
 from wgan_cli.errors import ExitCode, WganError, is_out_of_memory
 
 # The base class of usage errors. Newer versions of Typer contain their own click, so it is not imported from click.
@@ -69,7 +70,7 @@ def _is_training() -> bool:
 def _set_up_logging() -> None:
     """Prints log messages to stderr. Ranks other than the first print only errors."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("wgan: %(message)s"))
+    handler.setFormatter(Lines(sys.stderr))
     logging.getLogger("wgan").handlers = [handler]
     logging.getLogger("wgan").setLevel(logging.INFO if _rank() == "0" else logging.ERROR)
 
@@ -80,7 +81,7 @@ def _report(error: WganError) -> ExitCode:
     if rank == "0" or not error.on_all_ranks:
         where = "" if rank == "0" else f"rank {rank}: "
         for line in str(error).splitlines():
-            typer.echo(f"wgan: {where}{line}", err=True)
+            typer.echo(f"{name_of(sys.stderr, logging.ERROR)} {where}{line}", err=True)
     return error.exit_code
 
 

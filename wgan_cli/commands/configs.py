@@ -22,7 +22,7 @@ def configs(name: Name = None, schema: Schema = False) -> None:
 
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2, ensure_ascii=False))
     elif name is not None:
-        typer.echo(shipped.read(name), nl=False)
+        typer.echo(shipped.portable(name), nl=False)
     else:
         width = max(map(len, shipped.names()))
         for each in shipped.names():

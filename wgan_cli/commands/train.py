@@ -61,9 +61,12 @@ def train(
 
     where = pick_device(device, world.local_rank if world.size > 1 else None)
     if dry_run:
+        from wgan_cli.runs.folder import refuse_unless_free
         from wgan_cli.trackers import check_trackers
 
         check_trackers(resolved)
+        if out is not None:
+            refuse_unless_free(out, resume)
         if world.is_first:
             _describe(resolved)
         return

@@ -80,6 +80,7 @@ class Columns(ConditionSpec):
 
     kind: Literal["columns"] = "columns"
     names: tuple[str, ...] = Field(min_length=1)
+    """The columns that are given; the others are generated."""
 
     def check(self, data: DataSpec) -> None:
         columns = data.value_names

@@ -27,7 +27,9 @@ class TrainingSpec(Spec):
     iterations: int = Field(ge=1)
     """Generator updates, each with its `n_critic` critic updates."""
     batch_size: int = Field(default=64, ge=1)
+    """Samples in a batch, of all ranks together."""
     n_critic: int = Field(default=5, ge=1)
+    """Critic updates before each generator update."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged generator weights that samples use; null: no average is kept."""
     patience: int | None = Field(default=None, ge=1)
@@ -57,8 +59,11 @@ class OutputSpec(Spec):
     """How often a run writes figures, grids and checkpoints, in iterations."""
 
     log_every: int = Field(default=100, ge=1)
+    """Iterations between two lines of figures; the last one has a line too."""
     sample_every: int = Field(default=1000, ge=1)
+    """Iterations between two pictures of samples, with figures that take longer."""
     checkpoint_every: int = Field(default=1000, ge=1)
+    """Iterations between two checkpoints."""
     keep: int = Field(default=2, ge=1)
     """How many of the newest checkpoints are kept."""
     report: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
@@ -79,13 +84,18 @@ class RunConfig(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """At most 32 bits, because torch's generator on the CPU uses no more."""
     data: Data
+    """What is learned."""
     latent: Latent
     generator: Generator
+    """Makes samples of latents."""
     critic: Critic
+    """Scores samples: the gap is its mean score of real samples, less that of generated ones."""
     lipschitz: Lipschitz
+    """Keeps the critic's slope down, so that the gap says something of W1."""
     condition: Condition | None = None
     """What samples are asked to be; null: nothing."""
     objective: Objective = Wasserstein()
+    """What the networks minimise."""
     optimizer: Optimizers
     training: TrainingSpec
     output: OutputSpec = OutputSpec()

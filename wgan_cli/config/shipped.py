@@ -27,6 +27,12 @@ def read(name: str) -> str:
     return (FOLDER / f"{stem}.yaml").read_text(encoding="utf-8")
 
 
+def portable(name: str) -> str:
+    """The text of a shipped config whose reference to the schema, for editors, holds in any folder."""
+    schema = "$schema="
+    return read(name).replace(f"{schema}schema.json", f"{schema}{(FOLDER / 'schema.json').as_uri()}")
+
+
 def title(name: str) -> str:
     """The comment in the first line of a shipped config."""
     return read(name).partition("\n")[0].lstrip("# ")

@@ -31,6 +31,7 @@ class Cifar10(DataSpec):
     """Folder of `cifar-10-batches-py` or `cifar-10-python.tar.gz`. Absent: `$WGAN_DATA`, else the user's cache folder,
     where the archive is downloaded to."""
     split: Literal["train", "test"] = "train"
+    """Which images train; those of the other split are held out."""
 
     splits = ("train", "test")
     location_keys = frozenset({"root"})

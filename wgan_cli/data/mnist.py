@@ -27,6 +27,7 @@ class MnistFiles(DataSpec):
     not). The default is `$WGAN_DATA`, or else the user's cache folder. Existing files are used as they are; missing
     ones are downloaded."""
     split: Literal["train", "test"] = "train"
+    """Which images train; those of the other split are held out."""
 
     splits = ("train", "test")
     location_keys = frozenset({"root"})

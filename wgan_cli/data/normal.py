@@ -19,7 +19,9 @@ class Normal(DataSpec):
 
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
+    """Of each value."""
     std: float = Field(default=1.0, gt=0)
+    """The standard deviation of each value."""
     features: int = Field(default=1, ge=1)
     """1 is the one-dimensional problem; with 512, one sample is 512 independent draws."""
 

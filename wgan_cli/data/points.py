@@ -25,6 +25,7 @@ class Points(DataSpec):
 
     kind: Literal["points"] = "points"
     shape: Pattern = "ring"
+    """What the points are spread over."""
     modes: int | None = Field(default=None, ge=1, le=10_000)
     """The number of normals of `ring` (default 8) and `grid` (25; a square number)."""
     std: float | None = Field(default=None, ge=0)

@@ -123,9 +123,20 @@ def readable(path: Path) -> Iterator[None]:
         raise BadInputError(f"{path}: can't be read as {ending(path)} ({reason_of(error)})") from error
 
 
+_REASONS = {
+    "allow_pickle": "it holds Python objects, which could run code; save plain numbers",
+    "mmap length": "damaged: it is shorter than its header says",
+    "not a zip file": "damaged: it is no zip archive, or not a whole one",
+    "No data left": "damaged: it is empty",
+}
+"""What readers mean, by a part of what they say."""
+
+
 def reason_of(error: BaseException) -> str:
-    """The first line of what a reader says."""
-    return " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+    """What a reader says in its first line, in words for users."""
+    said = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+    meant = [reason for part, reason in _REASONS.items() if part in said]
+    return meant[0] if meant else said
 
 
 def check_distinct(names: Sequence[str], where: str) -> None:

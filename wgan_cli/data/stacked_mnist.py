@@ -23,6 +23,7 @@ class StackedMnist(DataSpec):
     root: str | None = None
     """As for `mnist`, whose files it uses."""
     triples: int = Field(default=128_000, ge=4, le=100_000_000)
+    """The number of training samples, each of three digits."""
 
     location_keys = frozenset({"root"})
     HELDOUT: ClassVar[int] = 26_000

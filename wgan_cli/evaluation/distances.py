@@ -183,7 +183,8 @@ def measure(problem: Problem, method: str) -> Distance:
         raise BadInputError(f"--method {method}: {error}") from error
     for name, value in found.figures.items():
         if not math.isfinite(value):
-            raise WganError(f"--method {method}: {name} is {value}; scale the samples, or train the critic more slowly")
+            slower = ", or train the critic more slowly" if method in ("critic", "bounds") else ""
+            raise WganError(f"--method {method}: {name} is {value}; scale the samples{slower}")
     return found
 
 

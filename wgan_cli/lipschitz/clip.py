@@ -14,6 +14,7 @@ class Clip(LipschitzSpec):
 
     kind: Literal["clip"] = "clip"
     bound: float = Field(default=0.01, gt=0)
+    """The largest parameter, without its sign."""
 
     @property
     def bounds_slope(self) -> bool:

@@ -22,9 +22,13 @@ class GradientPenalty(LipschitzSpec):
 
     kind: Literal["gp"] = "gp"
     weight: float = Field(default=10.0, gt=0)
+    """Of the penalty in the critic's loss."""
     target: float = Field(default=1.0, gt=0)
+    """The slope that is not penalised."""
     sided: Literal["one", "two"] = "two"
+    """`one` penalises slopes above the target alone, `two` those below too."""
     points: Literal["between", "noise"] = "between"
+    """Where slopes are penalised: between real and fake samples, or near real ones."""
     scale: float | None = Field(default=None, gt=0)
     """Of the noise, in the unit that networks train on; 0.5 if it is left out."""
 

@@ -18,7 +18,9 @@ class R1(LipschitzSpec):
 
     kind: Literal["r1"] = "r1"
     weight: float = Field(default=1.0, ge=0)
+    """Of the penalty at real samples."""
     fake_weight: float = Field(default=0.0, ge=0)
+    """Of the penalty at fake samples."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:

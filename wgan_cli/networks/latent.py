@@ -15,6 +15,7 @@ class Latent(Spec):
     """The generator's noise input: `dim` independent numbers per sample."""
 
     dim: int = Field(ge=1)
+    """The number of values of a latent."""
     kind: Literal["normal", "uniform"] = "normal"
     """`normal` is N(0, 1), `uniform` is U(-1, 1)."""
 

@@ -21,6 +21,7 @@ class McShaneCritic(CriticSpec):
 
     kind: Literal["mcshane"] = "mcshane"
     norm: Literal["none"] = "none"
+    """None: a norm would change the slope."""
     init: Literal["torch"] = "torch"
     """Anchors begin as N(0, 1), scores as 0."""
     anchors: int = Field(default=256, ge=1)

@@ -23,10 +23,13 @@ class _MlpFields(NetworkSpec):
     norm_first: bool = True
     """Whether the first hidden layer has the norm too."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 128)
+    """The width of each hidden layer."""
     residual: bool = False
     """Adds the input of each hidden layer but the first to its output; they need one width."""
     activation: Activation = "leaky_relu"
+    """After each hidden layer."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """The share of hidden values that training sets to 0 at random."""
 
     @field_validator("norm_first")
     @classmethod

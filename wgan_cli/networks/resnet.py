@@ -23,6 +23,7 @@ class _ResnetFields(StagesSpec):
 
     kind: Literal["resnet"] = "resnet"
     activation: Activation = "relu"
+    """Before each convolution of a block."""
 
     def _before(self, dims: int, channels: int, *, shared: bool) -> list[nn.Module]:
         """What stands before a convolution. If its input is `shared` with a shortcut, nothing overwrites it."""
@@ -39,6 +40,7 @@ class ResnetGenerator(_ResnetFields, GeneratorSpec):
     """A linear layer to the smallest stage, upsampling blocks, norm, activation and a convolution of side 3."""
 
     norm: Norm = "batch"
+    """Before each activation."""
     channels: Widths = (128, 128, 128, 128)
     """Of the linear layer's output, then of each block, which doubles the sizes."""
 

@@ -19,6 +19,7 @@ class StagesSpec(NetworkSpec):
 
     channels: Widths
     activation: Activation = "leaky_relu"
+    """After each convolution but the last."""
 
     @field_validator("channels")
     @classmethod

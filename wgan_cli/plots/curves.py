@@ -152,7 +152,7 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
             continue
         values = run.samples.flatten().double().cpu().numpy()
         axes.hist(values, bins=bins(len(values)), density=True, histtype="step", color=colour, linewidth=1.5)
-        draw_target(axes, run.data, values.min(), values.max())
+        draw_target(axes, run.data)
     axes.set_title("density of generated values", fontsize=10)
     axes.set_xlabel("value")
     finish(axes, "probability density")

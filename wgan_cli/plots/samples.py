@@ -42,7 +42,7 @@ def density_figure(scene: Scene) -> "Figure":
     axes = figure.add_axes((0.11, 0.12, 0.87, 0.85))
     label = f"{'real' if scene.is_real else 'generated'} ({len(values):,} values)"
     axes.hist(values.numpy(), bins=bins(len(values)), density=True, histtype="stepfilled", color=GENERATED, label=label)
-    draw_target(axes, scene.data, values.min().item(), values.max().item())
+    draw_target(axes, scene.data)
     axes.set_xlabel("value")
     finish(axes, "probability density")
     return figure

@@ -97,12 +97,12 @@ def bins(count: int, most: int = 60) -> int:
     return min(most, math.ceil(math.sqrt(count)))
 
 
-def draw_target(axes: "Axes", data: DataSpec, low: float, high: float) -> None:
-    """The target's density where it is known and not negligible; labelled once, however many runs share it."""
-    grid = torch.linspace(low - (high - low) / 4 - 1, high + (high - low) / 4 + 1, 1000, dtype=torch.float64)
-    target = data.density(grid)
-    if target is not None:
-        shown = target > 1e-4 * target.max()
-        axes.plot(
-            grid[shown].numpy(), target[shown].numpy(), color=TARGET, linewidth=2, label=new_label(axes, "target")
-        )
+def draw_target(axes: "Axes", data: DataSpec) -> None:
+    """The whole of the target's density, where it is known; labelled once, however many runs share it."""
+    mean, std = (data.targets.get(f"samples/{name}") for name in ("mean", "std"))
+    if mean is None or std is None:
+        return
+    grid = torch.linspace(mean - 4 * std, mean + 4 * std, 1000, dtype=torch.float64)
+    density = data.density(grid)
+    if density is not None:
+        axes.plot(grid.numpy(), density.numpy(), color=TARGET, linewidth=2, label=new_label(axes, "target"))

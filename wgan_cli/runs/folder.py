@@ -168,14 +168,14 @@ def claimed(out: Path | None, name: str, *, resume: bool = False) -> Iterator[Pa
     with creations() as made, ExitStack() as stack:
         try:
             path = _make_numbered(name, Path("runs"), made) if out is None else out
-            _refuse_unless_free(path, resume)
+            refuse_unless_free(path, resume)
             made.folder(path)
             stack.enter_context(locked(path / ".lock", made, timeout=0))
         except Timeout:
             raise BadInputError(f"--out {out}: another process is training in it; name another folder") from None
         except OSError as error:
             raise BadInputError(f"--out {out or 'runs'}: can't be written ({error.strerror})") from error
-        _refuse_unless_free(path, resume)  # again, as another process may have been quicker
+        refuse_unless_free(path, resume)  # again, as another process may have been quicker
         for folder in (path, path / "samples", path / "checkpoints"):
             for unfinished in filter(is_aside, folder.glob(".*.tmp")):  # of a process that was killed
                 unfinished.unlink()
@@ -197,7 +197,8 @@ def _make_numbered(name: str, parent: Path, made: Creations) -> Path:
             return made.new_folder(parent / f"{name}-{number:04d}")
 
 
-def _refuse_unless_free(path: Path, resume: bool) -> None:
+def refuse_unless_free(path: Path, resume: bool) -> None:
+    """Raises `BadInputError` if a run can neither begin in the folder `path` nor, with `resume`, go on there."""
     if holds_run(path):
         if not resume:
             raise BadInputError(f"--out {path}: holds a run; --resume goes on with it, else name another folder")

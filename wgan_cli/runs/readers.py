@@ -75,9 +75,15 @@ def read_threads(run: Path) -> int | None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """The content of the run's status.json; empty if it can't be read, or is damaged."""
+    """The content of the run's status.json; empty if it is missing or, with a warning, damaged."""
+    path = run / "status.json"
     try:
-        status = json.loads((run / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return {}
-    return status if isinstance(status, dict) and type(status.get("step", 0)) is int else {}
+    except (OSError, ValueError):
+        status = None
+    if isinstance(status, dict) and type(status.get("step", 0)) is int:
+        return status
+    log.warning("%s: is damaged, so the run's state is not known", path)
+    return {}

@@ -42,12 +42,20 @@ def exact_wasserstein(
 
 
 def exact_plan(x: Tensor, y: Tensor, p: float = 1) -> Tensor:
-    """The optimal plan of `exact_wasserstein`, (n, m): the mass moved from each of x (n, D) to each of y (m, D)."""
+    """The optimal plan of `exact_wasserstein`, (n, m): the mass moved from each of x (n, D) to each of y (m, D).
+
+    On the line, where many plans may cost as much, it is the monotone one: of the quantiles of x to those of y.
+    """
     check_order(p)
     batch = check_problem(x, y, None, None, point_dims=2)
     if batch:
         raise ValueError("x and y must be one problem, (n, D) and (m, D), to have one plan")
     check_memory("exact_plan", SIMPLEX_MATRICES * 8 * len(x) * len(y), torch.device("cpu"))
+    if x.shape[1] == 1:
+        import ot
+
+        line = (points[:, 0].detach().cpu().double().numpy() for points in (x, y))
+        return torch.from_numpy(ot.emd_1d(*line, metric="minkowski", p=p)).to(x)
     i, j, mass = _optimal_pairs(x, y, masses(None, x, batch), masses(None, y, batch), p)
     return x.new_zeros(len(x), len(y)).index_put((i, j), mass.to(x))
 
