@@ -76,7 +76,7 @@ def test_classes_stand_apart_from_each_other() -> None:
     points = replace(scene(values[:, 0, :2], Normal(features=2)), classes=classes)
     assert np.array_equal(points.sides(100)[1].values, values[1::2, 0, :2])
     table = table_figure(points)
-    assert [text.get_text() for text in table.axes[1].get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in table.axes[1].get_legend().get_texts()] == ["b", "a"]
     many = replace(scene(values, Normal()), classes=[str(i) for i in range(100)])
     assert [side.name for side in many.sides(100)] == ["generated"]
 

@@ -50,7 +50,7 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
             if column == 0:
                 axes.set_ylabel("density" if row == 0 else scene.name(row), fontsize=8)
     handles, names = grid[0, 0].get_legend_handles_labels()  # in the empty corner, where it hides no curve
-    grid[0, -1].legend(handles, names, loc="upper right", frameon=False, fontsize=7)
+    grid[0, -1].legend(handles[::-1], names[::-1], loc="upper right", frameon=False, fontsize=7)
     return figure
 
 
