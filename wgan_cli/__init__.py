@@ -54,13 +54,14 @@ def train(
     the next free number. With `resume`, a run that is already in `out` continues from its newest checkpoint. Raises
     `WganError` for bad input, and for a run that fails, diverges or is stopped.
     """
+    from wgan_cli.config.shipped import run_name
     from wgan_cli.devices import pick_device
     from wgan_cli.paths import expanded
     from wgan_cli.training.loop import train_run
 
     if resume and out is None:
         raise BadInputError("resume needs out, the folder of the run to go on with")
-    name = "run" if not isinstance(config, str | Path) else Path(config).stem
+    name = run_name(str(config)) if isinstance(config, str | Path) else "run"
     loaded = load_config(config) if isinstance(config, str | Path) else config
     return train_run(loaded, pick_device(device), out=expanded(out) if out else None, name=name, resume=resume)
 

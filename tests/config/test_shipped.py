@@ -28,6 +28,10 @@ def test_a_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.M
     assert shipped.find_config("mnist_gp.yaml") == Path("mnist_gp.yaml")
 
 
+def test_a_run_has_the_name_of_its_config_but_not_of_a_pipe() -> None:
+    assert [shipped.run_name(name) for name in ("mnist_gp", "a/mine.yaml", "/dev/fd/63")] == ["mnist_gp", "mine", "run"]
+
+
 def test_a_misspelt_name_is_corrected() -> None:
     assert shipped.read("mnist_gp.yaml") == shipped.read("mnist_gp")
     with pytest.raises(BadInputError, match=r"mnist_pg: no shipped config; did you mean mnist_gp\?"):

@@ -145,8 +145,13 @@ def test_a_flipped_bit_is_detected(run: Path, place: float, bit: int) -> None:
 def test_a_run_without_a_whole_checkpoint_is_refused(run: Path) -> None:
     for path in checkpoints(run):
         path.write_bytes(b"")
-    with pytest.raises(WganError, match="none of its checkpoints can be read"):
-        find_checkpoint(str(run))
+    hint = "; --best reads that of the best samples"
+    for has_best in (False, True):
+        if has_best:
+            (run / "checkpoints" / "best.pt").touch()
+        with pytest.raises(WganError, match="none of its checkpoints can be read") as caught:
+            find_checkpoint(str(run))
+        assert str(caught.value).endswith(hint) == has_best
 
 
 def test_other_files_beside_the_checkpoints_are_left_alone(run: Path) -> None:

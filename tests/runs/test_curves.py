@@ -60,7 +60,7 @@ def test_a_run_without_a_checkpoint_is_drawn_without_samples(
     assert f"holds no checkpoint (checkpoints/*.pt); name a run's folder or its file; {young} is drawn" in caplog.text
     *panels, strip = curves_figure([curves]).axes
     assert [axes.get_title().partition(":")[0] for axes in panels] == ["gap", "W1"]
-    assert [text.get_text() for text in strip.texts] == ["iteration 10"]
+    assert strip.get_title() == "young: iteration 10"
 
 
 def test_a_folder_without_figures_is_named(tmp_path: Path) -> None:

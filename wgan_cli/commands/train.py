@@ -9,6 +9,7 @@ import typer
 from wgan_cli.commands.completion import config_names
 from wgan_cli.commands.mistaken import refuse_no_config
 from wgan_cli.commands.options import Device, an_output, named_once
+from wgan_cli.config import shipped
 from wgan_cli.errors import BadInputError
 
 Name = Annotated[
@@ -77,7 +78,7 @@ def train(
             resolved,
             where,
             out=out,
-            name=Path(chosen).stem,
+            name=shipped.run_name(chosen),
             resume=resume,
             world=world,
             process_ends=True,

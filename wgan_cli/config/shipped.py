@@ -46,6 +46,12 @@ def has_an_end(path: Path) -> bool:
     return path.is_file() or (path.parent == Path("/dev/fd") and path.is_fifo())
 
 
+def run_name(config: str) -> str:
+    """What a run of the config of this name, or in this file, is called: a pipe's number says nothing."""
+    path = Path(config)
+    return "run" if path.parent == Path("/dev/fd") else path.stem
+
+
 def find_config(name: str) -> Path:
     """The file `name`, or the shipped config of that name, with or without `.yaml`. Raises `BadInputError`."""
     path = expanded(name)

@@ -66,7 +66,7 @@ def curves_figure(runs: Sequence[RunCurves]) -> "Figure":
     and a line for the floor of a truth.
 
     Panels without figures are left out. Runs of plain values also show their density and the target's, runs of images
-    and those without samples a row of grids through time, and others their last grid.
+    a row of grids through time, and others their last grid, as do those without samples.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -158,22 +158,18 @@ def _draw_densities(axes: "Axes", runs: Sequence[RunCurves]) -> None:
     finish(axes, "probability density")
 
 
-def _shows_time(run: RunCurves) -> bool:
-    """Whether the run's grids are small enough to stand side by side: others have axes and words to read."""
-    return run.data.is_image or run.data.view == "pooled"
-
-
 def _strip_height(run: RunCurves) -> float:
     """In inches."""
     height, width = run.grids[max(run.grids)].shape[:2]
-    return 2.4 if _shows_time(run) else min(12 * height / width + 0.3, 8)
+    return 2.4 if run.data.is_image else min(12 * height / width + 0.3, 8)
 
 
 def _draw_strip(axes: "Axes", run: RunCurves, most: int = 5) -> None:
-    """The run's grids, at most five of them, evenly through time; or the last one, over the whole width."""
+    """Grids of images, at most five of them, evenly through time; of others, which have axes and words to read, the
+    last one over the whole width."""
     steps = sorted(run.grids)
     axes.set_axis_off()
-    if not _shows_time(run):
+    if not run.data.is_image:
         axes.imshow(run.grids[steps[-1]])
         axes.set_title(f"{run.name}: iteration {steps[-1]:,}", fontsize=10)
         return

@@ -173,7 +173,12 @@ def find_checkpoint(target: str, *, best: bool = False) -> dict[str, Any]:
                 f"--best: {target} has no checkpoints/{BEST}: no grid was drawn yet, or nothing is held out to judge by"
             )
         return read_checkpoint(path / "checkpoints" / BEST)
-    state = read_newest(path)
+    try:
+        state = read_newest(path)
+    except WganError as error:
+        if not (path / "checkpoints" / BEST).exists():
+            raise
+        raise WganError(f"{error}; --best reads that of the best samples") from error
     if state is None:
         raise BadInputError(f"{target}: holds no checkpoint (checkpoints/*.pt); name a run's folder or its file")
     return state
