@@ -8,8 +8,8 @@ import pytest
 
 import wgan_cli
 
-ROOMS = """spec errors paths streams files devices bars transport lipschitz networks objectives optimizers data
-conditions config measures plots trackers runs training sampling evaluation export search
+ROOMS = """spec errors paths streams files devices bars figure_names transport lipschitz networks objectives optimizers
+data conditions config measures plots trackers runs training sampling evaluation export search
 commands cli""".split()  # noqa: SIM905
 PACKAGE = Path(wgan_cli.__file__).parent
 MODULES = {

@@ -42,7 +42,7 @@ SOURCES = {
     "series": (_npy(40, 2, 64, dtype=np.float32), {"scale": "standardise"}, "conv", (256, 128, 64, 32)),
     "volumes": (_npy(9, 1, 8, 8, 8, dtype=np.float32), {"scale": "standardise"}, "conv", (16,)),
     "few": (_npy(4, 2, dtype=np.float32), {"kind": "arrays"}, "mlp", (128, 128, 128)),
-    "pictures": (lambda folder: write_folder(folder / "pictures", 12, COLOURS), {"kind": "images"}, "conv", (64, 32)),
+    "pictures": (lambda folder: write_folder(folder / "pictures", 12, COLOURS), {"kind": "images"}, "conv", (32,)),
 }
 
 

@@ -68,7 +68,10 @@ def test_a_run_with_classes_shows_a_row_of_each(made_up_mnist: Path, tmp_path: P
     config = wgan_package.load_config("mnist_labels_gp", [*TINY, *small])
     run = wgan_package.load_run(wgan_package.train(config, tmp_path / "run", device="cpu"), device="cpu")
     grid = run.picture()
-    assert grid.shape == (10 * 30 + 2, 8 * 30 + 2, 3)
+    assert grid.shape[0] == 10 * 30 + 2
+    names = grid.shape[1] - (8 * 30 + 2)
+    assert names > 0
+    grid = grid[:, names:]
     (seven,) = run.decode(run.sample([3], run.conditions.encode(torch.tensor([7]))))
     assert np.array_equal(grid[7 * 30 + 2 : 8 * 30, 3 * 30 + 2 : 4 * 30, :1], seven)
     assert np.array_equal(run.decode(run.sample([3], "7"))[0], seven)

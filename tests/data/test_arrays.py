@@ -209,7 +209,7 @@ def test_a_key_chooses_the_array_of_an_npz(tmp_path: Path) -> None:
     assert loaded(path=path, key="b")[0].sample_shape == (1,)
     with pytest.raises(BadInputError, match="has no array c, but a, b"):
         loaded(path=path, key="c")
-    with pytest.raises(BadInputError, match="name one by key"):
+    with pytest.raises(BadInputError, match=r"name one by data\.key or --key"):
         loaded(path=path)
     with pytest.raises(BadInputError, match=r"a key is for \.npz files alone"):
         loaded(path=saved(tmp_path / "x.npy", table()), key="b")

@@ -33,7 +33,7 @@ def columns() -> dict[str, list[str] | list[float]]:
         "id": [f"event{i}" for i in range(COUNT)],
         "energy": [i % 3 + i / 1000 for i in range(COUNT)],
         "kind": [KINDS[i % 3] for i in range(COUNT)],
-        "hits": [float(i) for i in range(COUNT)],
+        "hits": [float(7 * i % COUNT) for i in range(COUNT)],
     }
 
 
@@ -55,7 +55,7 @@ def table(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_wanted_columns_are_read(table: Path) -> None:
     found = open_samples(table, wanted=lambda name: name not in ("id", "kind"))
     assert found.names == ("energy", "hits")
-    assert found.values.tolist() == [[i % 3 + i / 1000, i] for i in range(COUNT)]
+    assert found.values.tolist() == [[i % 3 + i / 1000, 7 * i % COUNT] for i in range(COUNT)]
     assert found.left_out == ("id", "kind")
     assert text_columns(table) == ("id", "kind")
 
@@ -96,7 +96,8 @@ def test_a_column_of_parquet_is_not_taken_for_one_with_a_point_in_its_name(tmp_p
 def test_other_columns_of_parquet_are_left_out_or_classes(tmp_path: Path, wgan: Wgan) -> None:
     days = [date(2026, 1, 1 + i % 2) for i in range(20)]
     kinds = pyarrow.array([["a", "b"][i % 2] for i in range(20)]).dictionary_encode()
-    table = pyarrow.table({"day": days, "kind": kinds, "ok": [i % 2 == 0 for i in range(20)], "x": np.arange(20.0)})
+    truths = [i % 2 == 0 for i in range(20)]
+    table = pyarrow.table({"day": days, "kind": kinds, "ok": truths, "x": np.arange(20.0)[::-1]})
     parquet.write_table(table, tmp_path / "x.parquet")
     found = survey(tmp_path / "x.parquet")
     assert found.spec.model_dump(include={"labels", "drop"}) == {"labels": "day", "drop": ("kind",)}
