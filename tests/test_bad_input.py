@@ -135,14 +135,14 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a text cell": ("x.csv", _csv("a,b\n1,2\n3,red\n"), "(line 3, column 2 (b) holds 'red', which is no number; "),
     "an empty cell": (
         *("x.csv", _csv("a,b\n1,2\n,4\n")),
-        "(line 3, column 1 (a) is empty; fill or remove it, or leave the column out by drop: [a] in a config",
+        "(line 3, column 1 (a) is empty; fill or remove it, or leave all such columns out by drop: [a]",
     ),
     "a short row": ("x.csv", _csv("1,2\n3\n"), "(line 2 has 1 values, the lines before it 2)"),
     "half a header": ("x.csv", _csv("a,2\n1,2\n"), "(line 1, column 1 holds 'a', which is no number; "),
     "a header alone": ("x.csv", _csv("a,b\n"), "x.csv: can't be read as .csv (it has no rows of numbers)"),
     "another width of header": ("x.csv", _csv("a,b,c\n1,2\n3,4\n"), "its header has 3 names, but its rows have 2"),
     "not UTF-8": ("x.csv", lambda path: path.write_bytes("größe\n1\n2\n3\n4\n".encode("latin-1")), "x.csv: can't be"),
-    "NaN in a table": ("x.csv", _csv("a,b\n1,2\n3,nan\n"), "in row 2, column 2 (from 1)"),
+    "NaN in a table": ("x.csv", _csv("a,b\n1,2\n3,nan\n"), "in row 2, column b; remove"),
     "too few samples": ("x.csv", _csv(ROWS), "x.csv: holds 3 samples; 2 to train on and 2 held-out"),
     "a batch too large": (
         "x.csv",

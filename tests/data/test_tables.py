@@ -113,14 +113,12 @@ def test_mixed_columns_are_left_out_and_single_mistakes_named(tmp_path: Path) ->
     rows = [f"{i},{'A/5 ' * (i % 3 == 0)}{i},{'red' if i == 13 else i}\n" for i in range(30)]
     (tmp_path / "x.csv").write_text("id,ticket,fare\n" + "".join(rows))
     assert text_columns(tmp_path / "x.csv") == ("ticket",)
-    with pytest.raises(
-        BadInputError,
-        match=r"\(fare\) holds 'red', .* or leave the column out by drop: \[fare\] in a config, or --drop fare",
-    ):
+    told = r"\(fare\) holds 'red', .* or leave all such columns out by adding fare to drop in a config, or to --drop"
+    with pytest.raises(BadInputError, match=told):
         survey(tmp_path / "x.csv")
     with pytest.raises(
         BadInputError,
-        match=r"\(ticket\) holds 'A/5 0', .*; drop: \[ticket\] in a config, or --drop ticket leaves text out",
+        match=r"\(ticket\) holds 'A/5 0', .*; drop: \[ticket, fare\] in a config, or --drop ticket,fare leaves all",
     ):
         open_samples(tmp_path / "x.csv")
 
@@ -283,3 +281,48 @@ def test_given_values_stand_beside_columns_of_text(wgan: Wgan) -> None:
     (Path("y.csv")).write_text("hits\n1\n")
     refused = wgan("sample", "run", "--given-from", "y.csv")
     assert "--given-from y.csv: has no column energy; its columns are hits" in refused.err
+
+
+def patients(path: Path, missing: str) -> None:
+    """Of 40 rows, every fourth without a crp; with two columns of text that look like classes, and one with a gap."""
+    rows = [
+        f"P{i},{30 + i % 7},{missing if i % 4 == 0 else i / 10},{'FM'[i % 2]},{['ill', 'well', 'unclear'][i % 3]},"
+        f"{'' if i == 5 else 'xy'[i % 2]}\n"
+        for i in range(40)
+    ]
+    path.write_text("id,age,crp,sex,diagnosis,ward\n" + "".join(rows))
+
+
+@pytest.mark.parametrize("missing", ["NA", "n/a", "?", "-", ""])
+def test_missing_values_do_not_make_a_column_text(tmp_path: Path, wgan: Wgan, missing: str) -> None:
+    patients(tmp_path / "p.csv", missing)
+    assert text_columns(tmp_path / "p.csv") == ("id", "sex", "diagnosis", "ward")
+    refused = wgan("data", tmp_path / "p.csv")
+    assert refused.code == 2
+    what = f"holds '{missing}', which stands for a missing value" if missing else "is empty"
+    assert (
+        f"line 2, column 3 (crp) {what}; fill or remove it, or leave all such columns out by adding crp" in refused.err
+    )
+
+
+def test_a_table_with_gaps_becomes_a_config_without_them(tmp_path: Path, wgan: Wgan) -> None:
+    patients(tmp_path / "p.csv", "NA")
+    done = wgan("init", "--data", tmp_path / "p.csv", "--drop", "crp")
+    assert done.code == 0, done.err
+    assert "p.csv: columns without numbers are left out by drop: id, diagnosis, ward" in done.err
+    assert "p.csv: labels takes sex for the class; it could be diagnosis as well" in done.err
+    assert (
+        f"path: {tmp_path / 'p.csv'}, labels: sex, drop: [crp, id, diagnosis, ward]" in Path("config.yaml").read_text()
+    )
+    assert wgan("data", tmp_path / "p.csv", "--drop", "crp").out.endswith("drop: [crp, id, diagnosis, ward]}\n")
+    wrong = wgan("data", tmp_path / "p.csv", "--drop", "crq")
+    assert wrong.code == 2
+    assert "p.csv: has no column crq; its columns are id, age" in wrong.err
+    assert "--drop: names columns of --data, which is missing" in wgan("init", "--drop", "crp").err
+
+
+def test_a_config_for_data_that_no_run_takes_is_not_recommended(tmp_path: Path, wgan: Wgan) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 5},{'nan' if i == 7 else i % 3}\n" for i in range(40)))
+    done = wgan("init", "--data", tmp_path / "x.csv")
+    assert "values are missing (1)" in done.err
+    assert "next:" not in done.err

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.mistaken import refuse_no_path_of_data
-from wgan_cli.commands.options import AsJson, Channels, Key, a_path, an_output
+from wgan_cli.commands.options import AsJson, Channels, Drop, Key, a_path, an_output, listed
 from wgan_cli.commands.pictures import checked_png, write_picture
 from wgan_cli.commands.printing import print_facts, print_json
 
@@ -18,14 +18,21 @@ Source = Annotated[
 Plot = Annotated[Path | None, typer.Option(parser=an_output, help="Draw some samples: a .png file.", metavar="FILE")]
 
 
-def data(path: Source, key: Key = None, channels: Channels = None, as_json: AsJson = False, plot: Plot = None) -> None:
+def data(
+    path: Source,
+    key: Key = None,
+    channels: Channels = None,
+    drop: Drop = None,
+    as_json: AsJson = False,
+    plot: Plot = None,
+) -> None:
     """Show what a file or folder holds, and its line for a config."""
     from wgan_cli.data.places import check_apart
     from wgan_cli.data.survey import survey
 
     refuse_no_path_of_data(str(path))
     plot = checked_png(plot)
-    found = survey(path, key, channels)
+    found = survey(path, key, channels, listed(drop))
     if plot is not None:
         check_apart(plot, [str(path)], "--plot")
     try:
@@ -46,7 +53,8 @@ def _says_little(name: str, fact: Any, facts: dict[str, Any]) -> bool:
     in a warning."""
     if name in ("missing", "unreadable"):
         return not fact
-    return name == "count up" or (name == "range" and "columns" in facts)
+    is_told = name in ("count up", "columns without numbers", "may be classes")
+    return is_told or (name == "range" and "columns" in facts)
 
 
 def _scene(spec: Any) -> Any:

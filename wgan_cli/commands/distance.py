@@ -8,7 +8,7 @@ import typer
 
 from wgan_cli.commands.completion import METHODS, methods
 from wgan_cli.commands.mistaken import refuse_no_samples
-from wgan_cli.commands.options import AsJson, an_output
+from wgan_cli.commands.options import AsJson, Drop, an_output, listed
 from wgan_cli.commands.printing import print_figures, print_json
 from wgan_cli.commands.seeds import check_seeds
 from wgan_cli.errors import BadInputError
@@ -32,9 +32,6 @@ Seed = Annotated[
     int, typer.Option(min=0, metavar="SEED", help="The seed of the selection, the directions and the critic.")
 ]
 Key = Annotated[str | None, typer.Option(help="The array of .npz files that have one of this name.", metavar="NAME")]
-Drop = Annotated[
-    str | None, typer.Option(help="Columns of tables that are left out, such as text.", metavar="NAME,NAME")
-]
 Scale = Annotated[bool, typer.Option("--scale", help="Divide each column by its standard deviation in B.")]
 Config = Annotated[
     str | None, typer.Option(help="YAML of the critic for critic, bounds: critic, lipschitz, ...", metavar="FILE")
@@ -79,8 +76,7 @@ def distance(
     _refuse_contradictions(method, config, confidence)
     plot = _checked_plot(plot, method)
     generator = torch.Generator().manual_seed(seed)
-    dropped = [name.strip() for name in (drop or "").split(",") if name.strip()]
-    points = read_points([a, b], num, generator, dropped, key)
+    points = read_points([a, b], num, generator, listed(drop), key)
     if not scale:
         points.tell_of_widest()
     x, y = (points.scaled() if scale else points).sets

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from wgan_cli.commands.completion import shipped_names
-from wgan_cli.commands.options import Channels, Key, a_path
+from wgan_cli.commands.options import Channels, Drop, Key, a_path, listed
 from wgan_cli.errors import BadInputError, WganError
 
+log = logging.getLogger("wgan")
 Name = Annotated[
     str | None,
     typer.Argument(
@@ -32,6 +33,7 @@ def init(
     data: Data = None,
     key: Key = None,
     channels: Channels = None,
+    drop: Drop = None,
     out: Out = Path("config.yaml"),
     force: Force = False,
 ) -> None:
@@ -42,29 +44,30 @@ def init(
         raise BadInputError("--key: names an array of --data, which is missing")
     if channels is not None and data is None:
         raise BadInputError("--channels: says how arrays of --data are read, which is missing")
+    if drop is not None and data is None:
+        raise BadInputError("--drop: names columns of --data, which is missing")
     to_stdout = out == Path("-")
     if not to_stdout:
         _check_out(out, force)
-    text = _text(name, data, key, channels)
+    from wgan_cli.config.start import for_data, from_shipped
+
+    found = _survey(data, key, channels, drop)
+    text = from_shipped(name or "normal_gp") if found is None or data is None else for_data(found, data.name)
+    for warning in found.warnings(str(data)) if found else ():
+        log.warning(warning)
     if to_stdout:
         typer.echo(text, nl=False)
         return
     _write(out, text, force)
-    logging.getLogger("wgan").info("next: %s", shlex.join(["wgan", "train", str(out)]))
+    if not (found and found.facts.get("missing")):  # which no run takes
+        log.info("next: %s", shlex.join(["wgan", "train", str(out)]))
     typer.echo(out)
 
 
-def _text(name: str | None, data: Path | None, key: str | None, channels: Any) -> str:
-    from wgan_cli.config.start import for_data, from_shipped
+def _survey(data: Path | None, key: str | None, channels: Any, drop: str | None) -> Any:
     from wgan_cli.data.survey import survey
 
-    if data is None:
-        return from_shipped(name or "normal_gp")
-    found = survey(data, key, channels)
-    text = for_data(found, data.name)
-    for warning in found.warnings(str(data)):
-        logging.getLogger("wgan").warning(warning)
-    return text
+    return None if data is None else survey(data, key, channels, listed(drop))
 
 
 def _check_out(out: Path, force: bool) -> None:

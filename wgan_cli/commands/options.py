@@ -29,7 +29,13 @@ Channels = Annotated[
         help="Where an array's channels are: first, last, or none. [default: as its shape suggests]", metavar="PLACE"
     ),
 ]
+Drop = Annotated[str | None, typer.Option(help="Columns of tables that are left out.", metavar="NAME,NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+def listed(text: str | None) -> list[str]:
+    """The names of an option, between commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def a_path(text: str | Path) -> Path:

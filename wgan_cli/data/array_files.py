@@ -110,7 +110,7 @@ class SampleFiles:
         for one in self.opened:
             for start in range(0, len(one.values), step):
                 chunk = self._channels_first(np.asarray(one.values[start : start + step]))
-                check_finite(chunk, start, str(one.path))
+                check_finite(chunk, start, str(one.path), self.names)
                 digest(np.ascontiguousarray(chunk).data)
                 yield chunk
 

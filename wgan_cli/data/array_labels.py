@@ -100,10 +100,10 @@ def text_columns_of(path: Path) -> tuple[str, ...]:
         return text_columns(path)
 
 
-def class_column(path: Path, texts: Sequence[str]) -> str | None:
-    """The first of a table's columns of text that looks like classes, if there is one."""
+def class_columns(path: Path, texts: Sequence[str]) -> list[str]:
+    """Those of a table's columns of text that look like classes; none with empty cells does."""
     columns = ((name, _labels(path, name)) for name in texts)
-    return next((name for name, labels in columns if labels is not None and _look_like_classes(labels)), None)
+    return [name for name, labels in columns if labels is not None and _look_like_classes(labels)]
 
 
 def class_names(labels: Array) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from wgan_cli.data.table import EXACT, Array, Table, Wanted, by_drop, stripped, 
 
 SNIFFED, STRAY = 1000, 0.1
 """Rows that say which columns hold text, and the share of their cells that may be a mistake in a column of numbers."""
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "--", "?", ".")
+"""What people write for a missing value, in lower case."""
 
 
 def column_names(path: Path) -> tuple[str, ...]:
@@ -129,6 +131,10 @@ def _has_blanks(line: str) -> bool:
     return len(cells) > 1 and "\t" not in line and all(map(_is_number, cells))
 
 
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in MISSING
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -152,7 +158,7 @@ def _texts(path: Path, layout: _Layout) -> set[int]:
     texts, filled = Counter[int](), Counter[int]()
     for _, row in itertools.islice(layout.rows(path), SNIFFED):
         for column, cell in enumerate(row[: len(layout.first)]):
-            if cell.strip():
+            if not _is_missing(cell):
                 filled[column] += 1
                 texts[column] += not (_is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()))
     return {column for column in filled if texts[column] > STRAY * filled[column]}
@@ -176,17 +182,26 @@ def _about_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None, line:
     has_name = names is not None and column < len(names)
     if names is not None and has_name:
         place += f" ({names[column][:40]})"
-    what = f"{place} holds {cell[:40]!r}, which is no number" if cell else f"{place} is empty"
+    means = "stands for a missing value" if _is_missing(cell) else "is no number"
+    what = f"{place} holds {cell[:40]!r}, which {means}" if cell else f"{place} is empty"
     if _DECIMAL_COMMA.fullmatch(cell):
         return f"{what}; write its decimals after a point"
-    remedy = "fill or remove it" if not cell else "write numbers for its values, or remove it"
+    remedy = "fill or remove it" if _is_missing(cell) else "write numbers for its values, or remove it"
     if names is None or not has_name:
         return f"{what}; {remedy}"
-    texts = _texts(path, layout)
-    if column not in texts:
-        return f"{what}; {remedy}, or leave the column out by {by_drop([names[column]])}"
-    of_text = [names[i] for i in sorted(texts) if chosen is None or i in chosen]
-    return f"{what}; {by_drop(of_text)} leaves text out, and data.labels takes a column for the class"
+    drop = by_drop(_without_numbers(path, layout, chosen), more=chosen is not None)
+    if column in _texts(path, layout):
+        return f"{what}; {drop} leaves all such columns out, and data.labels takes one for the class"
+    return f"{what}; {remedy}, or leave all such columns out by {drop}"
+
+
+def _without_numbers(path: Path, layout: _Layout, chosen: Sequence[int] | None) -> list[str]:
+    """The names of all chosen columns of which a cell holds no number."""
+    names, found = layout.names or (), set[int]()
+    for _, row in layout.rows(path):
+        cells = range(min(len(row), len(names))) if chosen is None else (i for i in chosen if i < len(row))
+        found |= {i for i in cells if i not in found and not _is_number(row[i])}
+    return [names[i] for i in sorted(found)]
 
 
 def read_column(path: Path, name: str) -> Array:

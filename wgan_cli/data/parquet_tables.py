@@ -64,6 +64,13 @@ def _holds_numbers(values: Array) -> bool:
     return values.dtype.kind in "biuf"
 
 
+def _fault(column: Any) -> str | None:
+    """Why a column can't be learned."""
+    if not _holds_numbers(column.slice(0, 0).to_numpy()):
+        return f"holds {column.type}, which are no numbers"
+    return f"has {column.null_count} empty cells, to be filled or removed" if column.null_count else None
+
+
 def read_table(path: Path, wanted: Wanted) -> Table:
     """The wanted columns, in a type that holds all. Raises `ValueError`."""
     with _opened(path) as file:
@@ -72,17 +79,14 @@ def read_table(path: Path, wanted: Wanted) -> Table:
         if not names:
             raise ValueError("none of its columns is left")
         chosen = _columns(file, names)
-    columns = []
-    for name, column in chosen:
-        if column.null_count:
-            remedy = f"fill or remove them, or leave the column out by {by_drop([name])}"
-            raise ValueError(f"column {name} has {column.null_count} empty cells; {remedy}")
-        values = column.to_numpy()
-        if not _holds_numbers(values):
-            raise ValueError(
-                f"column {name} holds {column.type}, which are no numbers; {by_drop([name])} leaves it out"
-            )
-        columns.append(values)
+    faults = {name: fault for name, column in chosen if (fault := _fault(column))}
+    if faults:
+        first, fault = next(iter(faults.items()))
+        drop = by_drop(list(faults), more=len(names) < len(every))
+        raise ValueError(
+            f"column {first} {fault}; {drop} leaves all such columns out, and labels takes one for the class"
+        )
+    columns = [column.to_numpy() for _, column in chosen]
     types = tuple(values.dtype.name for values in columns)
     left_out = tuple(name for name in every if not wanted(name))
     return Table(np.stack(columns, axis=1), tuple(names), types, left_out)

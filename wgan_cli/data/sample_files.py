@@ -68,7 +68,8 @@ class SampleFile:
         }
         if any(lacking.values()):
             told = ", and ".join(f"{path} has no {', '.join(names)}" for path, names in lacking.items() if names)
-            remedy = by_drop([name for names in lacking.values() for name in names])
+            several = [name for names in lacking.values() for name in names]
+            remedy = by_drop(several, more=bool(self.left_out or other.left_out))
             raise BadInputError(f"{told}, but both need the same columns; {remedy} leaves them out")
         order = [self.names.index(name) for name in other.names]
         types = tuple(self.types[i] for i in order) if self.types else None
@@ -128,6 +129,7 @@ _REASONS = {
     "mmap length": "damaged: it is shorter than its header says",
     "not a zip file": "damaged: it is no zip archive, or not a whole one",
     "No data left": "damaged: it is empty",
+    "codec can't decode": "it is no UTF-8 text; save it as UTF-8",
 }
 """What readers mean, by a part of what they say."""
 

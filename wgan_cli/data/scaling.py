@@ -1,6 +1,6 @@
 """Scaling between the user's units and those that networks train in, by column of vectors or channel of arrays."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,15 +50,14 @@ def statistics(chunks: Iterable[Array], where: str) -> Statistics:
     return Statistics(rows, mean, np.sqrt(squares / max(count, 1)), least, greatest, whole)
 
 
-def check_finite(chunk: Array, first_row: int, where: str) -> None:
-    """Raises `BadInputError` at a value of a chunk (n, C, ...) that is not finite, with its row and column."""
+def check_finite(chunk: Array, first_row: int, where: str, names: Sequence[str] | None = None) -> None:
+    """Raises `BadInputError` at a value of a chunk (n, C, ...) that is not finite, with its row and its column, by name
+    if columns have `names`."""
     finite = np.isfinite(chunk).reshape(*chunk.shape[:2], -1).all(2)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise BadInputError(
-            f"{where}: holds a value that is not finite, in row {first_row + row + 1}, column {column + 1} (from 1); "
-            "remove or fill such values first"
-        )
+        place = f"row {first_row + row + 1}, column {names[column] if names else f'{column + 1} (from 1)'}"
+        raise BadInputError(f"{where}: holds a value that is not finite, in {place}; remove or fill such values first")
 
 
 def typed(values: Array, dtype: np.dtype[Any]) -> Array:

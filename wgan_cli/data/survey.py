@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from wgan_cli.data.array_files import CHUNK, Array, Layout
-from wgan_cli.data.array_labels import class_column, read_labels, text_columns_of, usual_labels
+from wgan_cli.data.array_labels import class_columns, read_labels, text_columns_of, usual_labels
 from wgan_cli.data.arrays import Arrays, check_dimensions
 from wgan_cli.data.base import DataSpec
 from wgan_cli.data.heldout import split
@@ -19,7 +19,7 @@ from wgan_cli.data.images import Images
 from wgan_cli.data.picture_cache import MOST_UNREADABLE, classes_of, labels_of
 from wgan_cli.data.picture_files import ENDINGS as PICTURES
 from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
-from wgan_cli.data.sample_files import SampleFile, open_samples
+from wgan_cli.data.sample_files import SampleFile, check_columns, open_samples
 from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending
 
@@ -54,6 +54,12 @@ class Survey:
             yield f"{where}: {facts['unreadable'][0]} can't be read; {share}"
         if facts.get("missing"):
             yield f"{where}: values are missing ({facts['missing']}), which no run takes; fill or remove them"
+        if facts.get("columns without numbers"):
+            names = ", ".join(facts["columns without numbers"])
+            yield f"{where}: columns without numbers are left out by drop: {names}"
+        if facts.get("may be classes"):
+            first, *others = facts["may be classes"]
+            yield f"{where}: labels takes {first} for the class; it could be {' or '.join(others)} as well"
         if facts.get("count up"):
             names = ", ".join(facts["count up"])
             yield f"{where}: {names} counts up from row to row, as an id does, so drop leaves it out"
@@ -85,30 +91,33 @@ class Survey:
         return f"data: {line.strip()}"
 
 
-def survey(path: Path, key: str | None = None, channels: Layout | None = None) -> Survey:
+def survey(path: Path, key: str | None = None, channels: Layout | None = None, drop: Sequence[str] = ()) -> Survey:
     """Reads a file of samples, a folder of pictures, or a .zip of one. Raises `BadInputError` for anything else.
 
-    `channels` says where those of arrays are; None for the place that their shape and type suggest.
+    `channels` says where those of arrays are; None for the place that their shape and type suggest. Of a table, the
+    columns `drop` are left out.
     """
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder")
     if ending(path) in PICTURES and path.is_file():
         raise BadInputError(f"{path}: is one picture; name the folder or .zip of all, such as {path.parent}")
+    if drop:
+        check_columns(path, drop, f"--drop {','.join(drop)}: {path}")
     if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
         if channels is not None:
             raise BadInputError(f"{path}: --channels is for arrays; leave it out for pictures")
         return _survey_pictures(path)
-    return _survey_array(path, key, channels)
+    return _survey_array(path, key, channels, drop)
 
 
-def _survey_array(path: Path, key: str | None, channels: Layout | None) -> Survey:
+def _survey_array(path: Path, key: str | None, channels: Layout | None, drop: Sequence[str]) -> Survey:
     if key is not None and ending(path) != ".npz":
         raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
-    texts = text_columns_of(path)
-    classes = class_column(path, texts)
-    file = open_samples(path, key, lambda name: name not in (*texts, classes))
+    texts = [name for name in text_columns_of(path) if name not in drop]
+    candidates = class_columns(path, texts)
+    file = open_samples(path, key, lambda name: name not in (*texts, *drop))
     values = file.values
     sample = values.shape[1:] or (1,)
     check_dimensions(sample, path)
@@ -130,14 +139,15 @@ def _survey_array(path: Path, key: str | None, channels: Layout | None) -> Surve
         facts["columns"] = {name: _column(columns[:, i].astype(np.float64)) for i, name in enumerate(names)}
     elif file.names is not None:
         facts["column names"] = list(file.names)
-    others, counting = [name for name in texts if name != classes], _counting(file)
+    others, counting = [name for name in texts if name not in candidates[:1]], _counting(file)
     facts |= {"columns without numbers": others} if others else {}
+    facts |= {"may be classes": candidates} if len(candidates) > 1 else {}
     facts |= {"count up": counting} if counting else {}
     layout = _layout(sample, values.dtype) | ({} if channels is None else {"channels": channels})
     kept = None if file.names is None else tuple(name for name in file.names if name not in counting)
     sample = sample if kept is None else (len(kept),)
-    spec = Arrays(path=str(path), key=key, sample=sample, columns=kept, drop=(*others, *counting), **layout)
-    labels = classes or usual_labels(path, key, len(values))
+    spec = Arrays(path=str(path), key=key, sample=sample, columns=kept, drop=(*drop, *others, *counting), **layout)
+    labels = next(iter(candidates), None) or usual_labels(path, key, len(values))
     if labels is None:
         return Survey(facts, spec, channels is not None)
     values, counts = np.unique(read_labels(path, labels), return_counts=True)

@@ -41,8 +41,10 @@ def tell(path: Path, what: str) -> None:
         log.info("%s: %s", path, what)
 
 
-def by_drop(names: Sequence[str]) -> str:
-    """How columns are left out, in a config and on the command line."""
+def by_drop(names: Sequence[str], *, more: bool = False) -> str:
+    """How columns are left out, in a config and on the command line; `more` where others are left out already."""
+    if more:
+        return f"adding {', '.join(names)} to drop in a config, or to --drop"
     listed = yaml.safe_dump(list(names), default_flow_style=True, allow_unicode=True, width=10**6).strip()
     return f"drop: {listed} in a config, or --drop {shlex.quote(','.join(names))}"
 
