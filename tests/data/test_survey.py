@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.conftest import Wgan
 from tests.data.pictures import COLOURS, encoded, noise, write_folder, zipped
-from wgan_cli.data import survey as survey_module
 from wgan_cli.data.arrays import Arrays
+from wgan_cli.data.survey import arrays as survey_module
 from wgan_cli.data.survey import survey
 from wgan_cli.errors import BadInputError
 
