@@ -1,5 +1,6 @@
 """Tables with columns of text: some are left out, one may be the class."""
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -281,6 +282,15 @@ def test_given_values_stand_beside_columns_of_text(wgan: Wgan) -> None:
     (Path("y.csv")).write_text("hits\n1\n")
     refused = wgan("sample", "run", "--given-from", "y.csv")
     assert "--given-from y.csv: has no column energy; its columns are hits" in refused.err
+
+
+def test_an_evaluation_has_the_distance_within_each_class(wgan: Wgan, table: Path) -> None:
+    data = f"data={{kind: arrays, path: {table}, labels: kind, drop: [id], heldout: 0.5}}"
+    wgan("train", "table_gp", *(f"--set={text}" for text in (*MLP, data)), "--set=condition={kind: labels}", "--out=run")
+    found = json.loads(wgan("evaluate", "run", "--json").out)
+    counts = [found[f"condition/{kind}/samples"] for kind in KINDS if f"condition/{kind}/w1" in found]
+    assert 2 <= len(counts) <= 3
+    assert sum(counts) <= found["samples"] == 15
 
 
 def patients(path: Path, missing: str) -> None:

@@ -11,7 +11,7 @@ import wgan_cli as package
 from tests.conftest import Wgan
 from wgan_cli.conditions import GivenColumns
 from wgan_cli.config.load import load_config
-from wgan_cli.evaluation.bins import BINS, bin_distances
+from wgan_cli.evaluation.bins import BINS, bin_distances, class_distances
 from wgan_cli.evaluation.figures import asked_class_share
 
 
@@ -112,3 +112,19 @@ def test_a_run_with_given_columns_is_measured_bin_by_bin(tmp_path: Path, wgan: W
     for number in range(BINS):
         assert figures[f"condition/x/{number}/w1"] > figures[f"condition/x/{number}/w1_floor"]  # it learned nothing yet
     assert json.loads((run / "evaluation.json").read_text()) == figures
+
+
+def test_the_distance_within_each_class_is_that_of_its_shift(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wgan")
+    number = torch.arange(120) % 3
+    number[0] = 3  # one sample alone
+    condition = torch.nn.functional.one_hot(torch.cat([number, number]), 4).float()
+    real = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
+    fake = real + torch.tensor([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0], [0.0, 0.0]])[number]
+    figures = class_distances(["a", "b", "c", "d"], fake, real, real, condition)
+    for name, distance, count in (("a", 0, 39), ("b", 3, 40), ("c", 5, 40)):
+        assert figures[f"condition/{name}/w1"] == pytest.approx(distance, abs=1e-5)
+        assert figures[f"condition/{name}/w1_floor"] == pytest.approx(0, abs=1e-6)
+        assert figures[f"condition/{name}/samples"] == count
+    assert "condition/d/w1" not in figures
+    assert "condition/: d left out, with too few real samples" in caplog.text

@@ -50,7 +50,8 @@ def evaluate(
                    sliced W1, the Sinkhorn divergence, limits
     frechet/       the Fréchet distance by features of a small classifier
     class_share/   the share of each class, as the classifier sees it
-    condition/     samples of a class taken for it; W1 within given values
+    condition/     of images, the share taken for the class asked for; else
+                   W1 within each class or tenth of a given column
     modes/         modes that samples reach
     fidelity/      precision: the share of samples that are near real ones;
                    recall: of real ones near samples; density and coverage

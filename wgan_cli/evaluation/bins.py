@@ -1,6 +1,7 @@
-"""Distances within bins of each given column."""
+"""Distances within each class, or within bins of each given column."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -27,17 +28,36 @@ def bin_distances(columns: GivenColumns, fake: Tensor, real: Tensor, other: Tens
         bins, other_bins = (torch.bucketize(given, edges).to(real.device) for given in (mine_given, their_given))
         left_out = list[str]()
         for number in range(len(edges) + 1):
-            mine, theirs = bins == number, other_bins == number
-            if mine.sum() < 2 or theirs.sum() < 2:
-                left_out.append(str(number))
-                continue
-            target = real[mine].flatten(1)
-            key = f"condition/{name}/{number}"
-            figures[f"{key}/samples"] = float(mine.sum())
-            distance = partial(exact_w1, f"{key}/w1")
-            figures |= beside_floor(distance, fake[mine].flatten(1), target, other[theirs].flatten(1))
+            found = _within(f"condition/{name}/{number}", fake, real, other, bins == number, other_bins == number)
+            left_out += [] if found else [str(number)]
+            figures |= found
         _tell_of_bins(columns, column, marks, left_out)
     return figures
+
+
+def class_distances(names: Sequence[str], fake: Tensor, real: Tensor, other: Tensor, condition: Tensor) -> Figures:
+    """Exact W1 between generated and real samples of each class, with the floor and the counts.
+
+    Sample i of `fake` and of `real` is of the class that row i of `condition` is, one-hot; those of `other` are of the
+    classes of the rows after them.
+    """
+    figures, left_out = Figures(), list[str]()
+    mine, theirs = condition[: 2 * len(real)].argmax(1).to(real.device).split(len(real))
+    for number, name in enumerate(names):
+        found = _within(f"condition/{name}", fake, real, other, mine == number, theirs == number)
+        left_out += [] if found else [name]
+        figures |= found
+    if left_out:
+        log.info("condition/: %s left out, with too few real samples", ", ".join(left_out))
+    return figures
+
+
+def _within(key: str, fake: Tensor, real: Tensor, other: Tensor, mine: Tensor, theirs: Tensor) -> Figures:
+    """Of the samples `mine` of `fake` and `real`, and `theirs` of `other`; empty for less than two of either."""
+    if mine.sum() < 2 or theirs.sum() < 2:
+        return {}
+    sets = fake[mine].flatten(1), real[mine].flatten(1), other[theirs].flatten(1)
+    return {f"{key}/samples": float(mine.sum()), **beside_floor(partial(exact_w1, f"{key}/w1"), *sets)}
 
 
 def _marks_and_edges(given: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from wgan_cli import transport
 from wgan_cli.bars import tracked
-from wgan_cli.conditions import GivenColumns
+from wgan_cli.conditions import Classes, GivenColumns
 from wgan_cli.data import Dataset, DataSpec
 from wgan_cli.devices import free_memory
 from wgan_cli.errors import BadInputError
-from wgan_cli.evaluation.bins import bin_distances
+from wgan_cli.evaluation.bins import bin_distances, class_distances
 from wgan_cli.evaluation.set_distances import set_distances
 from wgan_cli.evaluation.sets import Sets, generated_samples, pairs
 from wgan_cli.lipschitz.bound import proved
@@ -47,7 +47,7 @@ def evaluate(loaded: LoadedRun, num: int, seed: int, *, shows_progress: bool = F
     sets = Sets.drawn(loaded, num, seed, generator)
     figures: Figures = {"step": loaded.step, "samples": len(sets.fake)}
     figures |= Statistic(_moments, [sets.generated]).with_intervals()
-    of_both = (_distances, _mode_figures, _feature_figures, _copies, _column_figures)
+    of_both = (_distances, _mode_figures, _feature_figures, _copies, _condition_figures)
     measures: list[Callable[[], Figures]] = [partial(measure, loaded, sets) for measure in of_both]
     measures.append(partial(bounds, loaded, sets, seed, num))
     measures.append(partial(critic_figures, loaded, generator, seed, len(sets.fake)))
@@ -85,14 +85,20 @@ def _copies(loaded: LoadedRun, sets: Sets) -> Figures:
     return copy_figures(loaded.dataset, sets.fake, sets.other)
 
 
-def _column_figures(loaded: LoadedRun, sets: Sets) -> Figures:
-    """Distances within tenths of each given column."""
-    if not isinstance(loaded.conditions, GivenColumns) or sets.condition is None or sets.asked is None:
+def _condition_figures(loaded: LoadedRun, sets: Sets) -> Figures:
+    """Distances within tenths of each given column, or within classes. Of images, whose pixels say little, a classifier
+    judges classes."""
+    conditions = loaded.conditions
+    if conditions is None or sets.condition is None or sets.asked is None:
         return {}
     count = len(sets.fake)
     real, other = sets.held_out[:count], sets.held_out[count : 2 * count]
-    given = torch.cat([sets.asked, sets.condition[:count]])
-    return bin_distances(loaded.conditions, sets.generated, other, real, given)
+    asked = torch.cat([sets.asked, sets.condition[:count]])
+    if isinstance(conditions, GivenColumns):
+        return bin_distances(conditions, sets.generated, other, real, asked)
+    if isinstance(conditions, Classes) and not loaded.config.data.is_image:
+        return class_distances(conditions.names, sets.generated, other, real, asked)
+    return {}
 
 
 def _classifier(loaded: LoadedRun) -> Classifier | None:
