@@ -286,7 +286,9 @@ def test_given_values_stand_beside_columns_of_text(wgan: Wgan) -> None:
 
 def test_an_evaluation_has_the_distance_within_each_class(wgan: Wgan, table: Path) -> None:
     data = f"data={{kind: arrays, path: {table}, labels: kind, drop: [id], heldout: 0.5}}"
-    wgan("train", "table_gp", *(f"--set={text}" for text in (*MLP, data)), "--set=condition={kind: labels}", "--out=run")
+    wgan(
+        "train", "table_gp", *(f"--set={text}" for text in (*MLP, data)), "--set=condition={kind: labels}", "--out=run"
+    )
     found = json.loads(wgan("evaluate", "run", "--json").out)
     counts = [found[f"condition/{kind}/samples"] for kind in KINDS if f"condition/{kind}/w1" in found]
     assert 2 <= len(counts) <= 3
