@@ -32,6 +32,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     ".npz": lambda path: np.savez(path, samples=VALUES, seeds=np.arange(3)),
     ".pt": lambda path: torch.save(torch.from_numpy(VALUES), path),
     ".csv": _csv,
+    ".tsv": lambda path: (_csv(path), path.write_text(path.read_text().replace(",", "\t"))),
     ".parquet": _parquet,
 }
 

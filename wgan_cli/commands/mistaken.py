@@ -9,7 +9,7 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.paths import argument, ending, expanded
 from wgan_cli.runs.places import holds_run, near_runs
 
-DATA = (".csv", ".npy", ".npz", ".parquet", ".zip")
+DATA = (".csv", ".npy", ".npz", ".parquet", ".tsv", ".zip")
 """The endings of files that hold data alone; a .pt may be a checkpoint."""
 CONFIGS = (".yaml", ".yml")
 EXPORTS = (".onnx", ".pt2")

@@ -38,7 +38,7 @@ class Arrays(DataSpec):
 
     kind: Literal["arrays"] = "arrays"
     path: str | tuple[str, ...]
-    """A .npy, .npz, .pt, .csv or .parquet file with one sample a row, or several such files."""
+    """A .npy, .npz, .pt, .csv, .tsv or .parquet file with one sample a row, or several such files."""
     key: str | None = None
     """The array of an .npz file; absent: `samples`, or the only one."""
     labels: str | None = None
@@ -141,7 +141,7 @@ class Arrays(DataSpec):
     def decoded_columns(self, samples: Tensor, state: Mapping[str, Any]) -> list[Array]:
         columns = super().decoded_columns(samples, state)
         types = state.get("types") or [values.dtype for values in columns]
-        if any(ending(path) == ".csv" for path in self.paths) and "ranges" in state:
+        if any(ending(path) in (".csv", ".tsv") for path in self.paths) and "ranges" in state:
             whole = Scaling.from_state(state["scaling"]).whole  # a .csv has no types: these are what they look like
             exact = [max(map(abs, limits)) <= EXACT for limits in state["ranges"]]
             types = [np.int64 if w and e else name for w, e, name in zip(whole, exact, types, strict=True)]

@@ -79,9 +79,9 @@ class SampleFile:
 def open_samples(path: Path, key: str | None = None, wanted: Wanted = lambda _: True) -> SampleFile:
     """The samples of a file, one a row; of a table with names, the `wanted` columns.
 
-    `.npy`; `.npz` (the array `key`, else `samples`, else the only one); `.pt` (a tensor); `.csv` (numbers, separated
-    by commas, semicolons, tabs or blanks, with or without a header); `.parquet` (numbers, needs pyarrow). Raises
-    `BadInputError` for anything else.
+    `.npy`; `.npz` (the array `key`, else `samples`, else the only one); `.pt` (a tensor); `.csv` and `.tsv` (numbers,
+    separated by commas, semicolons, tabs or blanks, with or without a header); `.parquet` (numbers, needs pyarrow).
+    Raises `BadInputError` for anything else.
     """
     kind = ending(path)
     if kind not in ENDINGS:

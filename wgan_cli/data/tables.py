@@ -7,7 +7,7 @@ from wgan_cli.data import csv_tables, parquet_tables
 from wgan_cli.data.table import Array, Table, Wanted
 from wgan_cli.paths import ending
 
-TABLES: dict[str, ModuleType] = {".csv": csv_tables, ".parquet": parquet_tables}
+TABLES: dict[str, ModuleType] = {".csv": csv_tables, ".tsv": csv_tables, ".parquet": parquet_tables}
 
 
 def read_table(path: Path, wanted: Wanted) -> Table:
