@@ -215,7 +215,10 @@ def main() -> None:
                 try:
                     config = lasting(seconds, options.config, changes)
                     last = config.training.iterations
-                    rows, judges = tried(config, options.marks or [last // 8, last // 4, last // 2, last], judges)
+                    if options.marks and max(options.marks) > last:
+                        parser.error(f"--marks: the trial {name} has {last} iterations")
+                    marks = sorted(options.marks) if options.marks else [last // 8, last // 4, last // 2, last]
+                    rows, judges = tried(config, marks, judges)
                 except WganError as error:  # a recipe that diverges is a result too
                     rows = [{"failed": str(error)}]
                 for row in rows:

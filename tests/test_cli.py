@@ -113,6 +113,8 @@ def test_a_dry_run_refuses_a_folder_that_is_not_free(wgan: Wgan) -> None:
     Path("mine").mkdir()
     Path("mine", "notes.txt").touch()
     refused(wgan("train", "normal_gp", "--dry-run", "--out=mine"), "is not empty, and holds no run")
+    Path("file").touch()
+    refused(wgan("train", "normal_gp", "--dry-run", "--out=file"), "--out file: can't be written (Not a directory)")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

@@ -178,6 +178,23 @@ def test_pictures_of_one_size_keep_it_if_networks_fit(tmp_path: Path, width: int
     assert len(list(found.warnings("x"))) == (width in (30, 256))
 
 
+def test_the_size_of_turned_pictures_is_that_of_upright_ones(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for i in range(3):
+        turned = noise(i, 64, 32)
+        tags = turned.getexif()
+        tags[0x0112] = 6  # on its side: upright it is 32 wide and 64 high
+        turned.save(tmp_path / "x" / f"{i}.jpg", exif=tags)
+    found = survey(tmp_path / "x")
+    assert found.facts["sizes"] == {"32 x 64": 3}
+    assert found.yaml_lines().endswith("size: [64, 32]}")
+
+
+def test_no_column_of_pictures_can_be_left_out(wgan: Wgan, tmp_path: Path) -> None:
+    write_folder(tmp_path / "x", 3, ("red",))
+    assert "x: --drop is for tables; leave it out for pictures" in wgan("data", tmp_path / "x", "--drop", "a").err
+
+
 def test_json_is_one_object(wgan: Wgan) -> None:
     for source in ("a table", "classes"):
         path = SOURCES[source](Path.cwd())

@@ -114,7 +114,7 @@ def test_mixed_columns_are_left_out_and_single_mistakes_named(tmp_path: Path) ->
     rows = [f"{i},{'A/5 ' * (i % 3 == 0)}{i},{'red' if i == 13 else i}\n" for i in range(30)]
     (tmp_path / "x.csv").write_text("id,ticket,fare\n" + "".join(rows))
     assert text_columns(tmp_path / "x.csv") == ("ticket",)
-    told = r"\(fare\) holds 'red', .* or leave all such columns out by adding fare to drop in a config, or to --drop"
+    told = r"\(fare\) holds 'red', .* or leave all such columns out by drop: \[fare\], beside those that it names,"
     with pytest.raises(BadInputError, match=told):
         survey(tmp_path / "x.csv")
     with pytest.raises(
@@ -313,8 +313,24 @@ def test_missing_values_do_not_make_a_column_text(tmp_path: Path, wgan: Wgan, mi
     assert refused.code == 2
     what = f"holds '{missing}', which stands for a missing value" if missing else "is empty"
     assert (
-        f"line 2, column 3 (crp) {what}; fill or remove it, or leave all such columns out by adding crp" in refused.err
+        f"line 2, column 3 (crp) {what}; fill or remove it, or leave all such columns out by drop: [crp], beside"
+        in refused.err
     )
+
+
+@pytest.mark.parametrize("missing", ["NA", "none", ""])
+def test_a_column_without_any_value_is_left_out(tmp_path: Path, wgan: Wgan, missing: str) -> None:
+    (tmp_path / "x.csv").write_text("a,empty,b\n" + "".join(f"{i % 5},{missing},{i % 3}\n" for i in range(40)))
+    done = wgan("data", tmp_path / "x.csv")
+    assert done.out.endswith("drop: [empty]}\n")
+    assert "columns without numbers are left out by drop: empty" in done.err
+
+
+def test_what_is_told_of_a_table_is_what_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,a\n" + "".join(f"{500 + i},{i % 5}\n" for i in range(40)))
+    found = survey(tmp_path / "x.csv")
+    assert (found.facts["shape"], found.facts["range"], list(found.facts["columns"])) == ([1], [0, 4], ["a"])
+    assert found.spec.sample_shape == (1,)
 
 
 def test_a_table_with_gaps_becomes_a_config_without_them(tmp_path: Path, wgan: Wgan) -> None:

@@ -15,6 +15,7 @@ from wgan_cli.data.pixels import to_pixels
 from wgan_cli.plots.images import WORD_HEIGHT, image_grid
 from wgan_cli.plots.samples import density_figure, picture, series_figure
 from wgan_cli.plots.scene import Scene, Side
+from wgan_cli.plots.style import GENERATED, TARGET, rendered
 from wgan_cli.plots.surface import Surface
 from wgan_cli.plots.tables import _edges, table_figure
 
@@ -161,6 +162,35 @@ def test_a_surface_holds_a_critics_scores_and_slopes_around_the_samples() -> Non
 def test_both_sides_of_a_column_have_the_same_bins() -> None:
     fine, whole = np.linspace(0, 1, 400)[:, None], np.arange(100.0)[:, None] % 3
     assert (
-        len(_edges([Side("generated", "", fine), Side("real", "", fine[:100])], 0)) == 11
+        len(_edges([Side("generated", GENERATED, fine), Side("real", TARGET, fine[:100])], 0)) == 11
     )  # as the smaller side allows
     assert _edges([Side("generated", "", whole), Side("real", "", whole[:9])], 0).tolist() == [-0.5, 0.5, 1.5, 2.5]
+
+
+ODD = ["n\nl", "$5_$10", "_hidden", "b$x^$", "кот", "\r"]
+
+
+def test_odd_names_of_classes_are_drawn_as_they_stand() -> None:
+    classes = [ODD[i % len(ODD)] for i in range(48)]
+    values = torch.randn(48, 1, 20, generator=torch.Generator().manual_seed(0))
+    series = series_figure(replace(scene(values, Normal()), classes=classes))
+    assert [axes.get_title() for axes in series.axes][:3] == ["n?l, 6 of 8", r"\$5_\$10, 6 of 8", " _hidden, 6 of 8"]
+    rendered(series)  # which reads the names as markup
+    table = table_figure(replace(scene(values[:, 0, :2], Normal(features=2)), classes=classes))
+    assert len(table.axes[1].get_legend().get_texts()) == len(ODD)
+    rendered(table)
+    rows = [name for name in ODD for _ in range(8)]
+    images = replace(scene(torch.zeros(48, 1, 28, 28), Mnist()), columns=8, classes=rows)
+    assert picture(images).shape[0] == 6 * 30 + 2
+
+
+def test_a_rare_class_leaves_the_bins_of_the_others() -> None:
+    values = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    rare = table_figure(replace(scene(values, Normal(features=2)), classes=["a"] * 399 + ["b"]))
+    both = [len(patch.get_xy()) for patch in rare.axes[0].patches]
+    assert min(both) > 20
+
+
+def test_long_images_are_not_enlarged_beyond_measure() -> None:
+    data = Images.model_validate({"path": "x", "size": (2, 400), "channels": 1})
+    assert picture(scene(torch.zeros(1, 1, 2, 400), data)).shape == (2, 400, 3)

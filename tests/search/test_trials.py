@@ -131,6 +131,7 @@ def test_an_objective_that_no_run_has_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trials_room, "EVALUATED", 50)
+    monkeypatch.setattr(trials_room, "_advised", set())
     message = r"objective: truth/wl is no figure .*did you mean truth/w[12]\? They have .*/trial-0000 is kept"
     with pytest.raises(WganError, match=message) as caught:
         tried(begun(tmp_path, ("objective: truth/w1", "objective: truth/wl")))

@@ -53,8 +53,8 @@ def _says_little(name: str, fact: Any, facts: dict[str, Any]) -> bool:
     in a warning."""
     if name in ("missing", "unreadable"):
         return not fact
-    is_told = name in ("count up", "columns without numbers", "may be classes")
-    return is_told or (name == "range" and "columns" in facts)
+    is_warned_of = name in ("count up", "columns without numbers", "may be classes")
+    return is_warned_of or (name == "range" and "columns" in facts)
 
 
 def _scene(spec: Any) -> Any:

@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 def listed(text: str | None) -> list[str]:
     """The names of an option, between commas."""
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
 def a_path(text: str | Path) -> Path:

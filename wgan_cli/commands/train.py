@@ -62,11 +62,13 @@ def train(
 
     where = pick_device(device, world.local_rank if world.size > 1 else None)
     if dry_run:
+        from wgan_cli.data.places import check_apart
         from wgan_cli.runs.folder import refuse_unless_free
         from wgan_cli.trackers import check_trackers
 
         check_trackers(resolved)
         if out is not None:
+            check_apart(out, resolved.data.places, "--out")
             refuse_unless_free(out, resume)
         if world.is_first:
             _describe(resolved)

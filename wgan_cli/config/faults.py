@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from wgan_cli.config.documents import Document, Key, dotted
 from wgan_cli.errors import BadInputError
-from wgan_cli.spec import Choice
+from wgan_cli.spec import LARGEST_INT, Choice
 
 
 def raise_faults(document: Document, faults: Iterable[tuple[Key, str]]) -> None:
@@ -78,8 +78,9 @@ def _explain(fault: Mapping[str, Any], document: Document, model: type[BaseModel
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "must be a mapping of keys to values"
     if kind in ("list_type", "tuple_type"):
-        message = "must be a list" + (f", such as [{_short(got)}]" if isinstance(got, int | float) else "")
-    hint = f"; write {got:.0f}" if kind == "int_type" and isinstance(got, float) and got.is_integer() else ""
+        message = "must be a list" + (f", such as [{got}]" if type(got) is int else "")
+    is_whole = kind == "int_type" and isinstance(got, float) and got.is_integer() and abs(got) <= LARGEST_INT
+    hint = f"; write {got:.0f}" if is_whole else ""
     return f"{message}, but is {_short(got)}{hint}"
 
 

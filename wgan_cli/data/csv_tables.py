@@ -154,14 +154,16 @@ def _may_be_header(values: Array) -> bool:
 
 
 def _texts(path: Path, layout: _Layout) -> set[int]:
-    """The numbers of the columns of whose first cells, as far as they are filled, more than a few are no numbers."""
-    texts, filled = Counter[int](), Counter[int]()
+    """The numbers of the columns of whose first cells, as far as they are filled, more than a few are no numbers; and
+    of those that are not filled at all."""
+    texts, filled, seen = Counter[int](), Counter[int](), set[int]()
     for _, row in itertools.islice(layout.rows(path), SNIFFED):
         for column, cell in enumerate(row[: len(layout.first)]):
+            seen.add(column)
             if not _is_missing(cell):
                 filled[column] += 1
                 texts[column] += not (_is_number(cell) or _DECIMAL_COMMA.fullmatch(cell.strip()))
-    return {column for column in filled if texts[column] > STRAY * filled[column]}
+    return {column for column in seen if not filled[column] or texts[column] > STRAY * filled[column]}
 
 
 def _refuse_bad_cell(path: Path, layout: _Layout, chosen: Sequence[int] | None) -> None:

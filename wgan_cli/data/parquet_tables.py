@@ -83,9 +83,8 @@ def read_table(path: Path, wanted: Wanted) -> Table:
     if faults:
         first, fault = next(iter(faults.items()))
         drop = by_drop(list(faults), more=len(names) < len(every))
-        raise ValueError(
-            f"column {first} {fault}; {drop} leaves all such columns out, and labels takes one for the class"
-        )
+        takes = ", and data.labels takes one for the class" if "no numbers" in fault else ""
+        raise ValueError(f"column {first} {fault}; {drop} leaves all such columns out{takes}")
     columns = [column.to_numpy() for _, column in chosen]
     types = tuple(values.dtype.name for values in columns)
     left_out = tuple(name for name in every if not wanted(name))

@@ -149,11 +149,21 @@ def _upright(image: Image.Image) -> Image.Image:
     Pillow's `exif_transpose` also writes all tags anew, and fails at many that cameras and editors wrote.
     """
     image.load()
-    try:
-        turn = _TURNS.get(image.getexif().get(Base.Orientation))
-    except UNREADABLE:
-        return image
+    turn = _turn(image)
     return image if turn is None else image.transpose(turn)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the picture once it is upright, before it is decoded."""
+    is_on_its_side = _turn(image) in [_TURNS[number] for number in (5, 6, 7, 8)]
+    return (image.height, image.width) if is_on_its_side else image.size
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(Base.Orientation))
+    except UNREADABLE:
+        return None
 
 
 _TURNS: dict[Any, Image.Transpose] = {

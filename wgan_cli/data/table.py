@@ -42,11 +42,10 @@ def tell(path: Path, what: str) -> None:
 
 
 def by_drop(names: Sequence[str], *, more: bool = False) -> str:
-    """How columns are left out, in a config and on the command line; `more` where others are left out already."""
-    if more:
-        return f"adding {', '.join(names)} to drop in a config, or to --drop"
+    """How columns are left out, in a config and on the command line; `more` where others may be left out already."""
     listed = yaml.safe_dump(list(names), default_flow_style=True, allow_unicode=True, width=10**6).strip()
-    return f"drop: {listed} in a config, or --drop {shlex.quote(','.join(names))}"
+    beside = ", beside those that it names," if more else ""
+    return f"drop: {listed}{beside} in a config, or --drop {shlex.quote(','.join(names))}"
 
 
 def stripped(text: Array, name: str) -> Array:

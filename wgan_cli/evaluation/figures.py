@@ -212,9 +212,9 @@ def critic_figures(loaded: LoadedRun, generator: torch.Generator, seed: int, cou
 def bounds(loaded: LoadedRun, sets: Sets, seed: int, num: int) -> Figures:
     """The limits of W1 between the data and the generated samples, each with a confidence of 95 %.
 
-    The critic proves the lower one: its anchors are `num` real samples of training and as many generated ones of later
-    seeds, and all held-out and `num` generated samples judge. W1 between batches of these bounds it from above. Empty
-    with conditions, where the critic compares samples of the same condition.
+    The critic proves the lower one: its anchors are at most `num` real samples of training and as many generated ones
+    of later seeds; the held-out samples and `num` generated ones judge. W1 between batches of these bounds it from
+    above. Empty with conditions, where the critic compares samples of the same condition.
     """
     if loaded.conditions is not None:
         return {}

@@ -19,7 +19,7 @@ class StagesSpec(NetworkSpec):
 
     channels: Widths
     activation: Activation = "leaky_relu"
-    """After each convolution but the last."""
+    """After each layer but the last."""
 
     @field_validator("channels")
     @classmethod

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wgan_cli.data.pixels import Pixels, scale, to_pixels
-from wgan_cli.plots.scene import Scene
+from wgan_cli.plots.scene import Scene, printable
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -25,8 +25,9 @@ LONGEST_NAME = 24
 """In characters, of a row's name; the rest of a longer one is cut off."""
 PADDING = 2
 """In pixels, around each image."""
-SMALLEST = 24
-"""The side of the smallest images that are drawn as they are; each pixel of smaller ones becomes a square of some."""
+SMALLEST, LARGEST = 24, 512
+"""The side of the smallest images that are drawn as they are; each pixel of smaller ones becomes a square of some, if
+the longer side is at most `LARGEST` then."""
 
 
 def image_scene(scene: Scene) -> Scene | None:
@@ -59,7 +60,8 @@ def images_picture(scene: Scene) -> Pixels:
 
 
 def _enlarged(images: Tensor) -> Tensor:
-    factor = math.ceil(SMALLEST / min(images.shape[-2:]))
+    height, width = images.shape[-2:]
+    factor = min(math.ceil(SMALLEST / min(height, width)), LARGEST // max(height, width))
     return images.repeat_interleave(factor, -2).repeat_interleave(factor, -1) if factor > 1 else images
 
 
@@ -89,7 +91,8 @@ def _beside(left: Pixels, right: Pixels) -> Pixels:
 
 def _names(names: Sequence[str], grid: Pixels, row: int) -> Pixels:
     """The name of each row of a grid, each `row` pixels high, at half of its height."""
-    short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]
+    lines = map(printable, names)
+    short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in lines]
     width = 8 + max(math.ceil(_font().getlength(name)) for name in short)
     at = [(name, 4, PADDING + i * row + (row - WORD_HEIGHT) // 2) for i, name in enumerate(short)]
     return _text(at, len(grid), width, grid.shape[2])

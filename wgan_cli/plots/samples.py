@@ -113,7 +113,7 @@ def plane_figure(scene: Scene) -> "Figure":
     panels = len(sides) + (scene.surface is not None)
     figure = Figure(figsize=(4 * panels, 4), dpi=100, layout="constrained")
     all_axes = figure.subplots(1, panels, squeeze=False)[0]
-    extent = scene.surface.extent if scene.surface else extent_of(sides[0][2])
+    extent = scene.surface.extent if scene.surface else extent_of(np.concatenate([side.values for side in sides]))
     for axes, (name, colour, values) in zip(all_axes, sides, strict=False):
         axes.plot(values[:, 0], values[:, 1], ".", color=colour, markersize=2, alpha=0.5)
         axes.set_title(name, fontsize=10)

@@ -17,10 +17,22 @@ MOST_CLASSES = 10
 """Classes that are shown apart from each other."""
 
 
+def printable(name: str) -> str:
+    """A name of the user's as one line of characters that can be drawn."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def _markup(name: str) -> str:
+    """A name as matplotlib draws it as it stands: not as a formula, and not left out of legends."""
+    text = printable(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 class Side(NamedTuple):
     """Samples that are shown together, in the user's units and with channels first."""
 
     name: str
+    """As matplotlib takes it."""
     colour: str
     values: Array
 
@@ -50,7 +62,7 @@ class Scene:
             sides.append(("real", TARGET, self.real))
         return [
             Side(
-                name if len(samples) <= count else f"{name}, {count:,} of {len(samples):,}",
+                _markup(name) + ("" if len(samples) <= count else f", {count:,} of {len(samples):,}"),
                 colour,
                 self.channels_first(self.decode(samples[:count])),
             )

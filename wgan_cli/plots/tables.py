@@ -55,9 +55,11 @@ def _pairs_figure(scene: Scene, columns: int) -> "Figure":
 
 
 def _edges(sides: list[Side], column: int) -> Array:
-    """The bins of a column, the same for both sides: a bin a value where few whole numbers occur."""
+    """The bins of a column, the same for all sides: a bin a value where few whole numbers occur, else as many as suit
+    the smaller of all generated and all real samples."""
     low, high = _limits(sides, column)
-    count = bins(min(len(side.values) for side in sides), MOST_BINS)
+    sizes = [sum(len(side.values) for side in sides if (side.colour == TARGET) is is_real) for is_real in (False, True)]
+    count = bins(min(filter(None, sizes)), MOST_BINS)
     if high - low < MOST_BINS and all(
         (side.values[:, column] == np.rint(side.values[:, column])).all() for side in sides
     ):

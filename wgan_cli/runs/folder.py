@@ -202,6 +202,8 @@ def refuse_unless_free(path: Path, resume: bool) -> None:
     if holds_run(path):
         if not resume:
             raise BadInputError(f"--out {path}: holds a run; --resume goes on with it, else name another folder")
+    elif path.exists() and not path.is_dir():
+        raise BadInputError(f"--out {path}: can't be written (Not a directory)")
     elif path.is_dir() and not all(_is_leftover(entry) for entry in path.iterdir()):
         raise BadInputError(f"--out {path}: is not empty, and holds no run; name another folder")
 

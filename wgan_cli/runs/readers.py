@@ -81,7 +81,10 @@ def read_status(run: Path) -> dict[str, Any]:
         status = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except OSError as error:
+        log.warning("%s: can't be read (%s), so the run's state is not known", path, error.strerror)
+        return {}
+    except ValueError:
         status = None
     if isinstance(status, dict) and type(status.get("step", 0)) is int:
         return status

@@ -25,8 +25,10 @@ from wgan_cli.training.progress import SMOOTHED
 log = logging.getLogger("wgan.search")
 EVALUATED = 2000
 """The number of samples of an evaluation, if the objective is one of its figures."""
-ALIKE = 0.85
+ALIKE = 0.86
 """Of names, the ratio of equal letters above which one may be a mistake for the other."""
+_advised: set[str] = set()
+"""The objectives that this process has told may be mistakes."""
 
 
 class _PrunedError(WganError):
@@ -90,7 +92,7 @@ def _watch(
 
     A process before may have been killed between a checkpoint and its report, so what the run has logged comes first.
     """
-    trial, advised = claim.trial, set[str]()
+    trial = claim.trial
     reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
     def report(step: int, figures: Mapping[str, float]) -> None:
@@ -101,8 +103,8 @@ def _watch(
     def watch(step: int, figures: Mapping[str, float]) -> None:
         report(step, figures)
         near = get_close_matches(spec.objective, filter(is_figure, figures), n=1, cutoff=ALIKE)
-        if near and near[0] != spec.objective and not advised:  # a mistake is told now, not when the trial has ended
-            advised.update(near)
+        if near and near[0] != spec.objective and spec.objective not in _advised:  # now, not when the trial has ended
+            _advised.add(spec.objective)
             log.warning(
                 "objective: runs log %s, not %s, which is looked for by an evaluation at each trial's end",
                 *(near[0], spec.objective),

@@ -19,7 +19,7 @@ from wgan_cli.figure_names import is_figure
 from wgan_cli.lipschitz.estimate import largest_slope, mean_score, w1_estimate
 from wgan_cli.networks.base import in_batches
 from wgan_cli.plots.samples import drawing
-from wgan_cli.plots.scene import Scene
+from wgan_cli.plots.scene import MOST_CLASSES, Scene
 from wgan_cli.plots.surface import Surface
 from wgan_cli.training.engine import Outcome
 from wgan_cli.training.fidelity import Fidelity
@@ -92,9 +92,8 @@ class Reporter:
         None for data without classes and for points, of which a few show nothing: their picture is of all samples.
         """
         config = self._trainer.config
-        if not isinstance(conditions, Classes) or len(conditions.names) > self.MOST_ROWS:
-            return None
-        if config.data.view in ("table", "plane", "pooled"):
+        most = self.MOST_ROWS if config.data.is_image else MOST_CLASSES
+        if not isinstance(conditions, Classes) or len(conditions.names) > most or config.data.view == "table":
             return None
         rows = torch.arange(len(conditions.names)).repeat_interleave(self.COLUMNS)
         latents = config.latent.from_seeds(range(self.COLUMNS)).repeat(len(conditions.names), 1)

@@ -25,12 +25,14 @@ def survey(path: Path, key: str | None = None, channels: Layout | None = None, d
         raise BadInputError(f"{path}: no such file or folder")
     if ending(path) in PICTURES and path.is_file():
         raise BadInputError(f"{path}: is one picture; name the folder or .zip of all, such as {path.parent}")
-    if drop:
-        check_columns(path, drop, f"--drop {','.join(drop)}: {path}")
     if path.is_dir() or ending(path) == ".zip":
         if key is not None:
             raise BadInputError(f"{path}: --key is for .npz files alone; leave it out")
         if channels is not None:
             raise BadInputError(f"{path}: --channels is for arrays; leave it out for pictures")
+        if drop:
+            raise BadInputError(f"{path}: --drop is for tables; leave it out for pictures")
         return survey_pictures(path)
+    if drop:
+        check_columns(path, drop, f"--drop {','.join(drop)}: {path}")
     return survey_array(path, key, channels, drop)

@@ -28,19 +28,22 @@ def survey_array(path: Path, key: str | None, channels: Layout | None, drop: Seq
     texts = [name for name in text_columns_of(path) if name not in drop]
     candidates = class_columns(path, texts)
     file = open_samples(path, key, lambda name: name not in (*texts, *drop))
+    counting = _counting(file)
+    if counting:
+        file = open_samples(path, key, lambda name: name not in (*texts, *drop, *counting))
     sample = file.sample
     check_dimensions(sample, path)
     if channels == "last" and len(sample) == 1:
         raise BadInputError(f"{path}: --channels last: has no meaning for samples that are plain values")
     facts = _facts(file, sample)
-    others, counting = [name for name in texts if name not in candidates[:1]], _counting(file)
+    others = [name for name in texts if name not in candidates[:1]]
     facts |= {"columns without numbers": others} if others else {}
     facts |= {"may be classes": candidates} if len(candidates) > 1 else {}
     facts |= {"count up": counting} if counting else {}
     layout = _layout(sample, file.values.dtype) | ({} if channels is None else {"channels": channels})
-    kept = None if file.names is None else tuple(name for name in file.names if name not in counting)
-    sample = sample if kept is None else (len(kept),)
-    spec = Arrays(path=str(path), key=key, sample=sample, columns=kept, drop=(*drop, *others, *counting), **layout)
+    spec = Arrays(
+        path=str(path), key=key, sample=sample, columns=file.names, drop=(*drop, *others, *counting), **layout
+    )
     labels = next(iter(candidates), None) or usual_labels(path, key, len(file.values))
     if labels is None:
         return Survey(facts, spec, channels is not None)

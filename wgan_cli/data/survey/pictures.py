@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wgan_cli.data.images import Images
-from wgan_cli.data.picture_cache import classes_of, labels_of
+from wgan_cli.data.picture_cache import classes_of, labels_of, upright_size
 from wgan_cli.data.picture_files import UNREADABLE, open_pictures, reason_of
 from wgan_cli.data.survey.facts import Survey
 from wgan_cli.errors import BadInputError
@@ -40,7 +40,7 @@ class _Headers:
                 except UNREADABLE as error:
                     unreadable[name] = reason_of(error)
                     continue
-                sizes.append(image.size)
+                sizes.append(upright_size(image))
                 modes.append(image.mode)
         if not sizes:
             name, reason = next(iter(unreadable.items()))
