@@ -32,7 +32,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except _UsageError as error:
         return _report_usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("wgan: interrupted", err=True)
+        _tell("interrupted")
         return 128 + 2  # the shell's code for SIGINT; nothing was saved
     except BrokenPipeError:  # the reader has ended, as in `wgan configs | head -1`
         _discard_stdout()
@@ -42,20 +42,25 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        typer.echo("wgan: out of memory; take fewer or smaller samples, or a machine with more", err=True)
+        _tell("out of memory; take fewer or smaller samples, or a machine with more")
         return ExitCode.RUN_FAILED
 
 
 def _finished(code: int | None) -> int:
     """The exit code of a command that has returned, after all of its output is written."""
     if code == 130:  # Typer's code for Ctrl-C before a run has begun
-        typer.echo("wgan: interrupted", err=True)
+        _tell("interrupted")
     if sys.stdout is not None:
         sys.stdout.flush()  # here, so that a closed pipe raises its error here and not at exit
     elif not code and not _is_training():  # a run is what training was asked for; of the others it is the output
-        typer.echo("wgan: can't write the result to stdout, which is closed", err=True)
+        _tell("can't write the result to stdout, which is closed")
         return ExitCode.RUN_FAILED
     return code or ExitCode.DONE
+
+
+def _tell(what: str) -> None:
+    """Prints a line on stderr that says what went wrong."""
+    typer.echo(f"{name_of(sys.stderr, logging.ERROR)} {what}", err=True)
 
 
 def _rank() -> str:
@@ -81,7 +86,7 @@ def _report(error: WganError) -> ExitCode:
     if rank == "0" or not error.on_all_ranks:
         where = "" if rank == "0" else f"rank {rank}: "
         for line in str(error).splitlines():
-            typer.echo(f"{name_of(sys.stderr, logging.ERROR)} {where}{line}", err=True)
+            _tell(f"{where}{line}")
     return error.exit_code
 
 
@@ -108,7 +113,7 @@ def _report_os(error: OSError) -> ExitCode:
     if error.filename is None:  # only an error of stdout has no file name: rooms name their files
         _discard_stdout()
     what = "can't write the result to stdout" if error.filename is None else error.filename
-    typer.echo(f"wgan: {what} ({error.strerror})", err=True)
+    _tell(f"{what} ({error.strerror})")
     return ExitCode.RUN_FAILED
 
 

@@ -25,7 +25,7 @@ def column_names(path: Path) -> tuple[str, ...]:
 
 
 def text_columns(path: Path) -> tuple[str, ...]:
-    """The names of the columns of whose first cells more than one in ten is no number. Raises `ValueError`."""
+    """The names of the columns whose first cells hold text, but for a few, or nothing. Raises `ValueError`."""
     layout = _Layout.of(path)
     return tuple(layout.names[i] for i in sorted(_texts(path, layout))) if layout.names else ()
 

@@ -64,11 +64,8 @@ def _holds_numbers(values: Array) -> bool:
     return values.dtype.kind in "biuf"
 
 
-def _fault(column: Any) -> str | None:
-    """Why a column can't be learned."""
-    if not _holds_numbers(column.slice(0, 0).to_numpy()):
-        return f"holds {column.type}, which are no numbers"
-    return f"has {column.null_count} empty cells, to be filled or removed" if column.null_count else None
+def _is_text(column: Any) -> bool:
+    return not _holds_numbers(column.slice(0, 0).to_numpy())
 
 
 def read_table(path: Path, wanted: Wanted) -> Table:
@@ -79,12 +76,13 @@ def read_table(path: Path, wanted: Wanted) -> Table:
         if not names:
             raise ValueError("none of its columns is left")
         chosen = _columns(file, names)
-    faults = {name: fault for name, column in chosen if (fault := _fault(column))}
-    if faults:
-        first, fault = next(iter(faults.items()))
-        drop = by_drop(list(faults), more=len(names) < len(every))
-        takes = ", and data.labels takes one for the class" if "no numbers" in fault else ""
-        raise ValueError(f"column {first} {fault}; {drop} leaves all such columns out{takes}")
+    bad = [(name, column) for name, column in chosen if _is_text(column) or column.null_count]
+    if bad:
+        (name, column), drop = bad[0], by_drop([name for name, _ in bad], more=len(names) < len(every))
+        what, takes = f"has {column.null_count} empty cells, to be filled or removed", ""
+        if _is_text(column):
+            what, takes = f"holds {column.type}, which are no numbers", ", and data.labels takes one for the class"
+        raise ValueError(f"column {name} {what}; {drop} leaves all such columns out{takes}")
     columns = [column.to_numpy() for _, column in chosen]
     types = tuple(values.dtype.name for values in columns)
     left_out = tuple(name for name in every if not wanted(name))

@@ -218,7 +218,9 @@ def bounds(loaded: LoadedRun, sets: Sets, seed: int, num: int) -> Figures:
     """
     if loaded.conditions is not None:
         return {}
-    held_out, fake = sets.held_out, generated_samples(loaded, seed, num, None)  # as many even if few are held out
+    # As many generated samples as asked for, even if few real ones are held out.
+    fake = sets.fake if len(sets.fake) == num else generated_samples(loaded, seed, num, None)
+    held_out = sets.held_out
     generator = torch.Generator().manual_seed(stream_seed(seed, "anchors"))  # endless data: no draw of `held_out` again
     anchors = loaded.dataset.real(num, generator, heldout=False)
     others = generated_samples(loaded, seed + num, len(anchors), None)

@@ -36,6 +36,10 @@ class Side(NamedTuple):
     colour: str
     values: Array
 
+    @property
+    def is_real(self) -> bool:
+        return self.colour == TARGET
+
 
 @dataclass(frozen=True)
 class Scene:

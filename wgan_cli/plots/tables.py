@@ -58,7 +58,7 @@ def _edges(sides: list[Side], column: int) -> Array:
     """The bins of a column, the same for all sides: a bin a value where few whole numbers occur, else as many as suit
     the smaller of all generated and all real samples."""
     low, high = _limits(sides, column)
-    sizes = [sum(len(side.values) for side in sides if (side.colour == TARGET) is is_real) for is_real in (False, True)]
+    sizes = [sum(len(side.values) for side in sides if side.is_real is is_real) for is_real in (False, True)]
     count = bins(min(filter(None, sizes)), MOST_BINS)
     if high - low < MOST_BINS and all(
         (side.values[:, column] == np.rint(side.values[:, column])).all() for side in sides

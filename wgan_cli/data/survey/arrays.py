@@ -16,7 +16,7 @@ from wgan_cli.errors import BadInputError
 from wgan_cli.paths import ending
 
 FEWEST_TO_COUNT = 20
-"""In a table with fewer rows, a column may count up by chance."""
+"""A column of fewer rows may count up by chance."""
 SMALLEST_IMAGE = 8
 """The side of a grey image; bytes of fewer rows are taken for a series."""
 
